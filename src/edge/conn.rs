@@ -1,0 +1,216 @@
+//! One downstream connection as the base sees it: TCP or TLS, with a write buffer above the TLS layer.
+//!
+//! The buffer turns a head and a small body into one TLS record and one system call. It is drained by `flush`, when it
+//! is full, and whenever somebody waits to *read*: whoever waits for the peer has nothing more to say for now, so an
+//! event or a first chunk is never kept back. Memory: at most [`BUFFER`] bytes a connection, none while it is idle.
+
+use async_trait::async_trait;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// Write buffer of one connection, in bytes: the largest TLS record (RFC 8446 section 5.1).
+const BUFFER: usize = 16 * 1024;
+/// What is kept allocated after a flush.
+const KEEP: usize = 4 * 1024;
+
+#[derive(Debug)]
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection in the form the base takes.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    io: Io,
+    out: Vec<u8>,
+    written: usize,
+}
+
+impl Conn {
+    pub(crate) fn plain(stream: TcpStream) -> Self {
+        Self { io: Io::Plain(stream), out: Vec::new(), written: 0 }
+    }
+
+    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self { io: Io::Tls(Box::new(stream)), out: Vec::new(), written: 0 }
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            let n = match &mut self.io {
+                Io::Plain(s) => ready!(Pin::new(s).poll_write(cx, rest)),
+                Io::Tls(s) => ready!(Pin::new(s).poll_write(cx, rest)),
+            }?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += n;
+        }
+        self.written = 0;
+        self.out.clear();
+        if self.out.capacity() > KEEP {
+            self.out = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.out.is_empty() {
+            // A peer that stops reading must not stop us from noticing that it went away, so a pending write is no
+            // reason not to read.
+            match this.poll_drain(cx) {
+                Poll::Ready(Ok(())) => {
+                    if let Io::Tls(s) = &mut this.io
+                        && let Poll::Ready(Err(e)) = Pin::new(s).poll_flush(cx)
+                    {
+                        return Poll::Ready(Err(e));
+                    }
+                }
+                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                Poll::Pending => {}
+            }
+        }
+        match &mut this.io {
+            Io::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Io::Tls(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.out.len() + data.len() > BUFFER {
+            ready!(this.poll_drain(cx))?;
+        }
+        if data.len() < BUFFER {
+            this.out.extend_from_slice(data);
+            return Poll::Ready(Ok(data.len()));
+        }
+        match &mut this.io {
+            Io::Plain(s) => Pin::new(s).poll_write(cx, data),
+            Io::Tls(s) => Pin::new(s).poll_write(cx, data),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        match &mut self.io {
+            Io::Plain(s) => Pin::new(s).poll_flush(cx),
+            Io::Tls(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        match &mut self.io {
+            Io::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            Io::Tls(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
+
+#[async_trait]
+impl Shutdown for Conn {
+    async fn shutdown(&mut self) {
+        // The peer may have gone first: there is nobody left to tell about a failure.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for Conn {
+    fn id(&self) -> i32 {
+        match &self.io {
+            Io::Plain(s) => s.as_raw_fd(),
+            Io::Tls(s) => s.get_ref().0.as_raw_fd(),
+        }
+    }
+}
+
+// Everything about the connection travels in `ConnFacts`; the base's own digests stay empty.
+impl Ssl for Conn {}
+
+impl GetTimingDigest for Conn {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Conn {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Conn {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
+
+#[async_trait]
+impl Peek for Conn {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (Conn, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Conn::plain(listener.accept().await.unwrap().0), client)
+    }
+
+    #[tokio::test]
+    async fn waiting_to_read_sends_what_was_written() {
+        let (mut conn, mut client) = pair().await;
+        conn.write_all(b"data: 1\n\n").await.unwrap();
+        let waiting = tokio::spawn(async move {
+            let mut byte = [0];
+            conn.read_exact(&mut byte).await.unwrap();
+            byte
+        });
+        let mut seen = [0; 9];
+        client.read_exact(&mut seen).await.unwrap();
+        assert_eq!(&seen, b"data: 1\n\n");
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(waiting.await.unwrap(), *b"x");
+    }
+
+    #[tokio::test]
+    async fn any_sizes_arrive_in_order() {
+        let (mut conn, mut client) = pair().await;
+        let sizes = [1, BUFFER - 1, 1, BUFFER, 3 * BUFFER + 7, 5];
+        let sent: Vec<u8> = sizes.iter().enumerate().flat_map(|(i, n)| vec![i as u8; *n]).collect();
+        let expected = sent.clone();
+        let writer = tokio::spawn(async move {
+            let mut rest = &sent[..];
+            for n in sizes {
+                let (now, later) = rest.split_at(n);
+                conn.write_all(now).await.unwrap();
+                rest = later;
+            }
+            Shutdown::shutdown(&mut conn).await;
+        });
+        let mut seen = Vec::new();
+        client.read_to_end(&mut seen).await.unwrap();
+        writer.await.unwrap();
+        assert_eq!(seen, expected);
+    }
+}

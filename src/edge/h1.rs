@@ -1,0 +1,172 @@
+//! The HTTP/1 side of a connection: its keep-alive loop.
+//!
+//! Every head is read here, whole and bounded, and checked strictly before the base's lenient parser sees a byte; a
+//! head that is refused is still shown to the phase-1 rules and recorded. Between requests only this small future and
+//! the connection's own state are alive. Pipelined requests are answered one after the other (RFC 9112 section 9.3.2).
+
+use super::serve::{self, Arrived};
+use super::{Edge, respond};
+use crate::facts::Connection;
+use crate::request::wire::{self, Malformed};
+use crate::verdict::Reason;
+use bytes::{Bytes, BytesMut};
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::ServerSession;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Read at a time while waiting for a request, in bytes; lives in the future of an idle connection.
+const FIRST_READ: usize = 256;
+/// How much a refused client may still send, and for how long, so that it reads our answer before the reset
+/// (RFC 9112 section 9.6).
+const LINGER: (usize, Duration) = (256 * 1024, Duration::from_millis(1500));
+
+enum Head {
+    /// This many bytes of the buffer are a whole head.
+    Whole(usize),
+    /// Nothing (more) to serve.
+    Quiet,
+    /// To be refused without looking further.
+    Bad(Malformed),
+}
+
+/// Serves requests until the connection ends.
+pub(super) async fn run(edge: Arc<Edge>, mut stream: Stream, facts: Arc<Connection>) {
+    let mut buffer = BytesMut::new();
+    loop {
+        let head = match read_head(&edge, &mut stream, &mut buffer).await {
+            Head::Whole(length) => length,
+            Head::Quiet => break,
+            Head::Bad(malformed) => return refuse(&edge, stream, &facts, &buffer, malformed).await,
+        };
+        let snapshot = edge.gate.current();
+        let checked = wire::check(buffer.get(..head).unwrap_or_default(), &snapshot.head_limits);
+        drop(snapshot);
+        let framing = match checked {
+            Ok(framing) => framing,
+            Err(malformed) => {
+                buffer.truncate(head);
+                return refuse(&edge, stream, &facts, &buffer, malformed).await;
+            }
+        };
+        let upgrade = framing.upgrade.is_some();
+        // What follows an upgrade's head belongs to the tunnel, not to a next request.
+        let early = if upgrade { buffer.split_off(head).freeze() } else { Bytes::new() };
+        let raw = Bytes::copy_from_slice(buffer.get(..head).unwrap_or_default());
+        let mut session = Box::new(ServerSession::new_http1(stream));
+        session.set_keepalive(Some(0));
+        session.set_pipelining_enabled(true);
+        session.set_pipelined_prefix(buffer.split());
+        match session.read_request().await {
+            Ok(true) => {}
+            // The strict check lets nothing through that the base refuses, bar its own limits.
+            Ok(false) | Err(_) => {
+                let malformed = Malformed { reason: Reason::Malformed, what: "refused by the parser", at: 0 };
+                if let Some(stream) = into_stream(session) {
+                    refuse(&edge, stream, &facts, &raw, malformed).await;
+                }
+                return;
+            }
+        }
+        let arrived = Arrived { session, expects_continue: framing.expects_continue, upgrade, early };
+        match Box::pin(serve::serve(&edge, &facts, arrived)).await {
+            serve::After::Reuse(reusable) => {
+                let (next, prefix) = reusable.into_parts();
+                stream = next;
+                buffer = prefix.unwrap_or_default();
+            }
+            serve::After::Linger(session) => {
+                if let Some(stream) = into_stream(session) {
+                    linger(stream).await;
+                }
+                return;
+            }
+            serve::After::Close => return,
+        }
+    }
+    // Tell the client in TLS terms that this end was meant (RFC 8446 section 6.1).
+    stream.shutdown().await;
+}
+
+fn into_stream(session: Box<ServerSession>) -> Option<Stream> {
+    match *session {
+        ServerSession::H1(h1) => Some(h1.into_inner()),
+        _ => None,
+    }
+}
+
+/// Reads until the buffer holds a whole head. The wait for its first byte is bounded by the keep-alive limit, from
+/// there on by the head's own deadline.
+async fn read_head(edge: &Edge, stream: &mut Stream, buffer: &mut BytesMut) -> Head {
+    let snapshot = edge.gate.current();
+    let (idle, whole) = (snapshot.times.keepalive.0, snapshot.times.head.0);
+    let limits = snapshot.head_limits.clone();
+    drop(snapshot);
+    if buffer.is_empty() {
+        let mut first = [0; FIRST_READ];
+        let mut stop = edge.stop.clone();
+        let read = tokio::select! {
+            biased;
+            read = timeout(idle, stream.read(&mut first)) => read,
+            _ = stop.wait_for(|stop| *stop) => return Head::Quiet,
+        };
+        match read {
+            Ok(Ok(n)) if n > 0 => buffer.extend_from_slice(first.get(..n).unwrap_or_default()),
+            _ => return Head::Quiet,
+        }
+    }
+    let deadline = Instant::now() + whole;
+    let mut seen = 0;
+    loop {
+        if let Some(end) = wire::find_end(buffer, seen) {
+            return Head::Whole(end);
+        }
+        if buffer.len() > limits.head.bytes() {
+            return Head::Bad(wire::too_large(buffer, &limits));
+        }
+        seen = buffer.len();
+        buffer.reserve(4 * 1024);
+        match timeout_at(deadline, stream.read_buf(buffer)).await {
+            Ok(Ok(n)) if n > 0 => {}
+            Ok(_) => return Head::Quiet,
+            Err(_) => {
+                let what = "head not complete in time";
+                return Head::Bad(Malformed { reason: Reason::TooSlow, what, at: buffer.len() });
+            }
+        }
+    }
+}
+
+/// Answers a head that no session was made for.
+async fn refuse(edge: &Edge, mut stream: Stream, facts: &Arc<Connection>, head: &[u8], malformed: Malformed) {
+    let answer = serve::refuse_head(edge, facts, head, malformed);
+    let bytes = respond::to_h1(&answer);
+    let write = async {
+        stream.write_all(&bytes).await?;
+        stream.flush().await
+    };
+    if timeout(LINGER.1, write).await.is_ok() {
+        linger(stream).await;
+    }
+}
+
+/// Lets the client read our last words before the connection goes.
+async fn linger(mut stream: Stream) {
+    let (mut left, time) = LINGER;
+    let drain = async {
+        stream.flush().await?;
+        let mut sink = [0; 4096];
+        AsyncWriteExt::shutdown(&mut stream).await?;
+        while left > 0 {
+            let n = stream.read(&mut sink).await?;
+            if n == 0 {
+                break;
+            }
+            left = left.saturating_sub(n);
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = timeout(time, drain).await;
+}

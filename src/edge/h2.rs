@@ -1,0 +1,116 @@
+//! The HTTP/2 side of a connection: one task for the connection, one for each stream.
+//!
+//! Limits against what one client can ask for: streams at once, header list size, streams it resets right after opening
+//! (counted here, since the base stops counting once a stream is accepted), and the time a connection may idle.
+
+use super::Edge;
+use super::serve::{self, Arrived};
+use crate::facts::Connection;
+use bytes::Bytes;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Accept, HttpSession, default_h2_options, handshake};
+use pingora_core::protocols::{Digest, Stream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Streams a client may have open at once (RFC 9113 section 5.1.2).
+const STREAMS: u32 = 128;
+/// Flow-control window of one stream, in bytes: what one stalled stream can make us hold.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Flow-control window of a connection, in bytes.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Cancelled streams in a row, without one that ended well, after which the connection is closed.
+const CANCELLED: usize = 200;
+
+#[derive(Default)]
+struct Streams {
+    open: AtomicUsize,
+    cancelled: AtomicUsize,
+    changed: Notify,
+}
+
+/// Serves streams until the connection ends.
+pub(super) async fn run(edge: Arc<Edge>, stream: Stream, facts: Arc<Connection>) {
+    let snapshot = edge.gate.current();
+    let (opening, quiet) = (snapshot.opening, snapshot.quiet);
+    let head = snapshot.head_limits.head.0;
+    drop(snapshot);
+    let mut options = default_h2_options();
+    options
+        .max_concurrent_streams(STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+        .max_send_buffer_size(64 * 1024);
+    let Ok(Ok(mut connection)) = timeout(opening, handshake(stream, Some(options))).await else {
+        return;
+    };
+    let digest = Arc::new(Digest::default());
+    let streams = Arc::new(Streams::default());
+    let mut stop = edge.stop.clone();
+    let mut draining = false;
+    loop {
+        let next = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop), if !draining => {
+                // GOAWAY: no new streams, those that run end well (RFC 9113 section 6.8).
+                connection.graceful_shutdown();
+                draining = true;
+                continue;
+            }
+            next = HttpSession::from_h2_conn(&mut connection, digest.clone()) => next,
+            () = idle(&streams, quiet) => {
+                connection.graceful_shutdown();
+                draining = true;
+                continue;
+            }
+        };
+        let session = match next {
+            Ok(Some(H2Accept::Session(session))) => session,
+            Ok(Some(H2Accept::Rejected)) => {
+                edge.gate.metrics().refused_by_parser();
+                if cancelled(&streams) { return } else { continue }
+            }
+            Ok(None) | Err(_) => return,
+        };
+        if streams.cancelled.load(Ordering::Relaxed) >= CANCELLED {
+            return;
+        }
+        streams.open.fetch_add(1, Ordering::Relaxed);
+        let (edge, facts, streams) = (edge.clone(), facts.clone(), streams.clone());
+        tokio::spawn(async move {
+            let session = Box::new(ServerSession::new_http2(session));
+            let expects_continue = session.req_header().headers.contains_key(http::header::EXPECT);
+            let arrived = Arrived { session, expects_continue, upgrade: false, early: Bytes::new() };
+            match Box::pin(serve::serve(&edge, &facts, arrived)).await {
+                serve::After::Close => {
+                    cancelled(&streams);
+                }
+                _ => streams.cancelled.store(0, Ordering::Relaxed),
+            }
+            streams.open.fetch_sub(1, Ordering::Relaxed);
+            streams.changed.notify_one();
+        });
+    }
+}
+
+fn cancelled(streams: &Streams) -> bool {
+    streams.cancelled.fetch_add(1, Ordering::Relaxed) >= CANCELLED
+}
+
+/// Ends when no stream was open for `limit`.
+async fn idle(streams: &Streams, limit: std::time::Duration) {
+    loop {
+        if streams.open.load(Ordering::Relaxed) == 0 {
+            match timeout(limit, streams.changed.notified()).await {
+                Ok(()) => {}
+                Err(_) if streams.open.load(Ordering::Relaxed) == 0 => return,
+                Err(_) => {}
+            }
+        } else {
+            streams.changed.notified().await;
+        }
+    }
+}

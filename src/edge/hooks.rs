@@ -1,0 +1,356 @@
+//! The base's hooks, a few lines each: they call `gate` and the stages, and decide nothing themselves.
+//!
+//! Every exchange that reaches the base has been admitted (`serve`); its [`Context`] comes in through a task-local and
+//! goes back through a slot, since the base makes and drops contexts on its own.
+
+use super::session::Hold;
+use crate::balance::{Outcome, Replica};
+use crate::gate::{self, Exchange, Judging};
+use crate::verdict::{Reason, Refusal};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header;
+use parking_lot::Mutex;
+use pingora_cache::key::HashBinary;
+use pingora_cache::{CacheKey, CacheMeta, RespCacheable};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+tokio::task_local! {
+    /// The admitted exchange on its way into [`ProxyHttp::new_ctx`].
+    pub(super) static ADMITTED: Cell<Option<Context>>;
+}
+
+/// Where an exchange comes back to after the base is done.
+pub(super) type Slot = Arc<Mutex<Option<Box<Exchange>>>>;
+
+/// What the hooks know of one exchange.
+pub(crate) struct Context {
+    pub(super) x: Option<Box<Exchange>>,
+    pub(super) back: Slot,
+    pub(super) hold: Hold,
+    pub(super) judging: Judging,
+    pub(super) tried: Vec<Arc<Replica>>,
+    pub(super) asked: Option<Instant>,
+    pub(super) streamed: u64,
+    pub(super) at_most: Option<u64>,
+    pub(super) cache: super::cache_hooks::Lookup,
+}
+
+/// The implementation of the base's proxy trait; stateless, everything is in the context's snapshot.
+pub(crate) struct Hooks;
+
+/// Carries a refusal through the base as an error that must not be retried.
+fn refused(ctx: &mut Context, refusal: Refusal) -> Box<Error> {
+    let mut error = Error::explain(ErrorType::HTTPStatus(refusal.reason.status()), "refused");
+    error.set_retry(false);
+    if let Some(x) = &mut ctx.x
+        && x.refusal.is_none()
+    {
+        x.refusal = Some(refusal);
+    }
+    error
+}
+
+fn lost() -> Box<Error> {
+    // Only a request that was not admitted has no exchange; it must not get anywhere.
+    Error::explain(ErrorType::HTTPStatus(500), "no admitted exchange")
+}
+
+#[async_trait]
+impl ProxyHttp for Hooks {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        ADMITTED.try_with(Cell::take).ok().flatten().unwrap_or_else(Context::empty)
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut pingora_core::modules::http::HttpModules) {
+        // None: the stock one compresses, which would hold back event streams and weaken validators.
+    }
+
+    async fn request_filter(&self, _session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        ctx.x.as_ref().map(|_| false).ok_or_else(lost)
+    }
+
+    fn request_cache_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        super::cache_hooks::lookup(session, ctx);
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, _session: &Session, ctx: &mut Context) -> Result<CacheKey> {
+        super::cache_hooks::key(ctx).ok_or_else(lost)
+    }
+
+    fn cache_vary_filter(&self, meta: &CacheMeta, ctx: &mut Context, req: &RequestHeader) -> Option<HashBinary> {
+        super::cache_hooks::variance(meta, ctx, req)
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        resp: &ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<RespCacheable> {
+        Ok(super::cache_hooks::storable(session, resp, ctx))
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        let Some(x) = &mut ctx.x else { return Err(lost()) };
+        let pool = x.snapshot.pool.clone();
+        match pool.pick(&ctx.tried) {
+            Ok(replica) => {
+                let mut peer = HttpPeer::new(replica.address(), false, String::new());
+                let options = &mut peer.options;
+                let route = x.snapshot.policy.at(x.route);
+                let answer = route.response_timeout.unwrap_or(x.snapshot.times.response_idle);
+                options.connection_timeout = Some(pool.connect_timeout());
+                options.total_connection_timeout = Some(pool.connect_timeout());
+                options.read_timeout = Some(answer.0);
+                options.write_timeout = Some(pool.write_timeout());
+                options.idle_timeout = Some(pool.idle_timeout());
+                x.replica = Some(replica.name().clone());
+                ctx.asked.get_or_insert_with(Instant::now);
+                ctx.tried.push(replica);
+                Ok(Box::new(peer))
+            }
+            Err(refusal) => Err(refused(ctx, refusal)),
+        }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        _digest: Option<&pingora_core::protocols::Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.report(Outcome::Connected);
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        mut e: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent: any method may go to another replica, while there is one and the budget lasts.
+        let more = ctx.x.as_ref().is_some_and(|x| ctx.tried.len() <= x.snapshot.pool.max_retries());
+        ctx.report(Outcome::ConnectFailed);
+        e.set_retry(more);
+        e
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        ctx: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        // The replica may have acted on what it got: only an idempotent request may be sent once more, only while the
+        // client has seen nothing, and only if its body can be replayed.
+        let upstream = *e.esource() == ErrorSource::Upstream;
+        if upstream && !reused {
+            ctx.report(Outcome::Failed);
+        }
+        let unseen = session.response_written().is_none() && ctx.judging.untouched();
+        let again = upstream
+            && unseen
+            && e.etype() != &ErrorType::ReadTimedout
+            && ctx.x.as_ref().is_some_and(|x| {
+                x.refusal.is_none() && ctx.tried.len() <= x.snapshot.pool.max_retries()
+            })
+            && session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated();
+        e.set_retry(again);
+        e
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.streamed += body.as_ref().map_or(0, |piece| piece.len() as u64);
+        match ctx.at_most {
+            Some(limit) if ctx.streamed > limit => {
+                let what = format!("body larger than the route's limit of {limit} bytes");
+                Err(refused(ctx, Refusal::new(Reason::BodyTooLarge, what)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if head.status.is_informational() {
+            return Ok(());
+        }
+        ctx.answered();
+        let bodiless = session.req_header().method == http::Method::HEAD
+            || matches!(head.status.as_u16(), 204 | 304)
+            || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
+        let Some(x) = &mut ctx.x else { return Err(lost()) };
+        super::forward::response(head);
+        match gate::release_head(x, head.status.as_u16(), &head.headers, bodiless) {
+            Ok(judging) => {
+                ctx.hold.set(judging.holds());
+                ctx.judging = judging;
+                Ok(())
+            }
+            Err(refusal) => Err(refused(ctx, refusal)),
+        }
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        let Some(x) = &mut ctx.x else { return Err(lost()) };
+        match gate::release_body(x, &mut ctx.judging, body, end) {
+            Ok(()) => Ok(None),
+            Err(refusal) => Err(refused(ctx, refusal)),
+        }
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if head.status.is_informational() {
+            return Ok(());
+        }
+        super::cache_hooks::decorate(session, head, ctx);
+        let Some(x) = &mut ctx.x else { return Err(lost()) };
+        x.status = head.status.as_u16();
+        super::forward::decorate(head, x)
+    }
+
+    fn should_serve_stale(&self, _session: &mut Session, ctx: &mut Context, error: Option<&Error>) -> bool {
+        // Not while revalidating in the background: that request would have no admitted exchange.
+        error.is_some_and(|e| *e.esource() == ErrorSource::Upstream) && ctx.x.is_some()
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Context) -> FailToProxy {
+        let Some(x) = &mut ctx.x else { return FailToProxy { error_code: 500, can_reuse_downstream: false } };
+        let refusal = x.refusal.get_or_insert_with(|| blame(e)).clone();
+        if refusal.reason == Reason::Aborted || session.response_written().is_some() {
+            // The client is gone, or has part of a response that cannot be taken back: cut it off.
+            session.as_mut().shutdown().await;
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
+        let answer = super::respond::refusal(&refusal, &x.id, Some(&x.headers));
+        x.status = answer.status;
+        let sent = super::respond::send(session.as_mut(), &answer).await;
+        FailToProxy { error_code: answer.status, can_reuse_downstream: sent.is_ok() && !answer.close }
+    }
+
+    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Context) {
+        let cache = super::cache_hooks::status(session, ctx);
+        ctx.finished();
+        if let Some(mut x) = ctx.x.take() {
+            x.cache = x.cache.or(cache);
+            x.bytes_in = x.bytes_in.max(ctx.streamed);
+            x.bytes_out = session.as_ref().body_bytes_sent() as u64;
+            *ctx.back.lock() = Some(x);
+        }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, ctx: &Context, _error: &Error) -> bool {
+        // Refusals are recorded as audit events, and clients that leave are nobody's fault.
+        ctx.x.as_ref().is_some_and(|x| x.refusal.is_some())
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, session: &Session, ctx: &Context) -> String {
+        let id = ctx.x.as_ref().map(|x| x.id.to_string()).unwrap_or_default();
+        format!("{} id={id}", session.as_ref().request_summary())
+    }
+}
+
+/// Whose fault a failed exchange was, and what to tell the client.
+fn blame(e: &Error) -> Refusal {
+    let detail = e.to_string();
+    match (e.esource(), e.etype()) {
+        (_, ErrorType::HTTPStatus(413)) => Refusal::new(Reason::BodyTooLarge, detail),
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Refusal::new(Reason::TooSlow, detail),
+        (ErrorSource::Downstream, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed)
+        | (ErrorSource::Downstream, ErrorType::WriteTimedout | ErrorType::H2Error) => {
+            Refusal::new(Reason::Aborted, detail)
+        }
+        (ErrorSource::Downstream, _) => Refusal::new(Reason::Malformed, detail),
+        (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
+            Refusal::new(Reason::UpstreamTimeout, detail)
+        }
+        (ErrorSource::Upstream, _) => Refusal::new(Reason::UpstreamFailed, detail),
+        _ => Refusal::new(Reason::Internal, detail),
+    }
+}
+
+impl Context {
+    fn empty() -> Self {
+        Self {
+            x: None,
+            back: Slot::default(),
+            hold: Hold::default(),
+            judging: Judging::default(),
+            tried: Vec::new(),
+            asked: None,
+            streamed: 0,
+            at_most: Some(0),
+            cache: super::cache_hooks::Lookup::default(),
+        }
+    }
+
+    fn report(&self, outcome: Outcome) {
+        if let (Some(x), Some(replica)) = (&self.x, self.tried.last()) {
+            x.snapshot.pool.report(replica, outcome);
+        }
+    }
+
+    fn answered(&mut self) {
+        if let (Some(x), Some(asked)) = (&mut self.x, self.asked.take()) {
+            x.spent.upstream = asked.elapsed();
+        }
+        self.report(Outcome::Answered);
+    }
+
+    fn finished(&mut self) {
+        if let Some(x) = &self.x {
+            for replica in &self.tried {
+                x.snapshot.pool.release(replica);
+            }
+        }
+    }
+}

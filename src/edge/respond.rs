@@ -1,0 +1,204 @@
+//! The one place where a [`Refusal`] becomes a response.
+//!
+//! API clients get `application/problem+json` (RFC 9457), browsers a short page; both carry the request id and nothing
+//! that says which rule, limit or replica decided.
+
+use crate::facts::{RequestId, Scheme};
+use crate::verdict::{Reason, Refusal};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use pingora_core::protocols::http::ServerSession;
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A whole small response of our own.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// Its status.
+    pub(crate) status: u16,
+    /// Fields besides framing, date and connection.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// The body; not sent to HEAD, but counted.
+    pub(crate) body: Bytes,
+    /// Close the connection after it.
+    pub(crate) close: bool,
+}
+
+/// Makes the response for `refusal`; `head` is the request's, where there was a readable one.
+pub(crate) fn refusal(refusal: &Refusal, id: &RequestId, head: Option<&HeaderMap>) -> Answer {
+    let reason = refusal.reason;
+    let status = reason.status();
+    let title = StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Refused");
+    let text = reason.public_text();
+    let mut headers = vec![("x-request-id", id.to_string()), ("cache-control", "no-store".to_owned())];
+    let body = if head.is_some_and(prefers_html) {
+        headers.push(("content-type", "text/html; charset=utf-8".to_owned()));
+        headers.push(("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'".to_owned()));
+        page(status, title, text, id)
+    } else {
+        headers.push(("content-type", "application/problem+json".to_owned()));
+        serde_json::json!({
+            "type": "about:blank", "title": title, "status": status, "detail": text, "request_id": id.as_str(),
+        })
+        .to_string()
+    };
+    if let Some(after) = refusal.retry_after {
+        headers.push(("retry-after", seconds_up(after).to_string()));
+    }
+    if let Some(quota) = &refusal.quota {
+        headers.extend(quota_fields(quota));
+    }
+    match reason {
+        Reason::Unauthorized => headers.push(("www-authenticate", "Bearer".to_owned())),
+        Reason::MethodNotAllowed => {
+            headers.push(("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
+        }
+        _ => {}
+    }
+    Answer { status, headers, body: body.into(), close: reason.closes() }
+}
+
+/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10: items named by their policy).
+pub(crate) fn quota_fields(quota: &crate::verdict::Quota) -> [(&'static str, String); 2] {
+    let name: String = quota.policy.chars().filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\')).collect();
+    [
+        ("ratelimit-policy", format!("\"{name}\";q={};w={}", quota.limit, seconds_up(quota.window))),
+        ("ratelimit", format!("\"{name}\";r={};t={}", quota.remaining, seconds_up(quota.reset))),
+    ]
+}
+
+/// Sends a plain-text client to the same place over TLS (308 keeps method and body, RFC 9110 section 15.4.9).
+pub(crate) fn redirect(host: &str, port: u16, target: &str, id: &RequestId) -> Answer {
+    let port = if port == Scheme::Https.default_port() { String::new() } else { format!(":{port}") };
+    Answer {
+        status: 308,
+        headers: vec![("location", format!("https://{host}{port}{target}")), ("x-request-id", id.to_string())],
+        body: Bytes::new(),
+        close: true,
+    }
+}
+
+fn seconds_up(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Whether the client names HTML before JSON, as browsers do when they navigate; API clients rarely name it at all.
+fn prefers_html(head: &HeaderMap) -> bool {
+    let accept = head.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let position = |kind: &str| accept.find(kind).unwrap_or(usize::MAX);
+    let html = position("text/html");
+    html != usize::MAX && html < position("application/json") && html < position("application/problem+json")
+}
+
+fn page(status: u16, title: &str, text: &str, id: &RequestId) -> String {
+    // Everything put in is ours or checked (`RequestId`), so nothing needs escaping.
+    let mut out = String::with_capacity(600);
+    let _ = write!(
+        out,
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{status} {title}</title>\
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;\
+         color-scheme:light dark}}code{{font-size:.9em}}</style>\
+         <h1>{title}</h1><p>{text}</p><p>If you think this is wrong, report this id: <code>{id}</code></p></html>\n"
+    );
+    out
+}
+
+/// The answer as HTTP/1 bytes, for a connection whose request could not be read; always closes.
+pub(crate) fn to_h1(answer: &Answer) -> Vec<u8> {
+    let reason = StatusCode::from_u16(answer.status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
+    let mut out = format!("HTTP/1.1 {} {reason}\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        let _ = write!(out, "{name}: {value}\r\n");
+    }
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    let _ = write!(out, "content-length: {}\r\ndate: {date}\r\nconnection: close\r\n\r\n", answer.body.len());
+    let mut out = out.into_bytes();
+    out.extend_from_slice(&answer.body);
+    out
+}
+
+/// Writes the answer on a session whose request was read, HTTP/1 or HTTP/2.
+///
+/// # Errors
+/// The client went away.
+pub(crate) async fn send(session: &mut ServerSession, answer: &Answer) -> Result<()> {
+    let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 3))?;
+    for (name, value) in &answer.headers {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            head.insert_header(*name, value)?;
+        }
+    }
+    head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
+    if answer.close {
+        session.set_keepalive(None);
+    }
+    let bodiless = session.req_header().method == http::Method::HEAD || answer.body.is_empty();
+    session.write_response_header(Box::new(head)).await?;
+    let body = if bodiless { Bytes::new() } else { answer.body.clone() };
+    session.write_response_body(body, true).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Quota;
+
+    fn id() -> RequestId {
+        RequestId::from_random(7)
+    }
+
+    fn accepting(accept: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))])
+    }
+
+    fn field<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+        answer.headers.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
+    }
+
+    #[test]
+    fn browsers_get_a_page_and_everybody_else_a_problem() {
+        let refused = Refusal::new(Reason::RequestRules(403), "rule 942100 on ARGS:q");
+        for (accept, kind) in [
+            ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"),
+            ("application/json, text/html", "application/problem+json"),
+            ("*/*", "application/problem+json"),
+        ] {
+            let answer = refusal(&refused, &id(), Some(&accepting(accept)));
+            assert_eq!(field(&answer, "content-type"), Some(kind), "{accept}");
+            let body = std::str::from_utf8(&answer.body).unwrap();
+            assert!(body.contains(id().as_str()) && !body.contains("942100"), "the id and no hint: {body}");
+        }
+        let problem = refusal(&refused, &id(), None);
+        let body: serde_json::Value = serde_json::from_slice(&problem.body).unwrap();
+        assert_eq!((body["status"].as_u64(), body["title"].as_str()), (Some(403), Some("Forbidden")));
+    }
+
+    #[test]
+    fn a_limit_says_when_to_come_back() {
+        let mut refused = Refusal::new(Reason::RateLimited, "").retry_after(Duration::from_millis(599));
+        refused.quota = Some(Quota {
+            policy: "default".into(),
+            limit: 100,
+            window: Duration::from_secs(60),
+            remaining: 0,
+            reset: Duration::from_millis(59_400),
+        });
+        let answer = refusal(&refused, &id(), None);
+        assert_eq!(answer.status, 429);
+        assert_eq!(field(&answer, "retry-after"), Some("1"), "never earlier than it can succeed");
+        assert_eq!(field(&answer, "ratelimit-policy"), Some("\"default\";q=100;w=60"));
+        assert_eq!(field(&answer, "ratelimit"), Some("\"default\";r=0;t=60"));
+    }
+
+    #[test]
+    fn framing_faults_close_the_connection() {
+        let answer = refusal(&Refusal::new(Reason::Malformed, ""), &id(), None);
+        assert!(answer.close);
+        let bytes = to_h1(&answer);
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n") && text.contains("connection: close\r\n"));
+    }
+}

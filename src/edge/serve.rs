@@ -1,0 +1,424 @@
+//! One request, from its head on the wire to its record: admit, then answer, tunnel, or proxy.
+
+use super::forward;
+use super::hooks::{ADMITTED, Context, Slot};
+use super::respond::{self, Answer};
+use super::session::{Admitted as AdmittedSession, GiveBack, Hold, ReplayBody, Returned};
+use super::tunnel;
+use super::Edge;
+use crate::balance::Outcome;
+use crate::facts::Connection;
+use crate::gate::{self, Body, Exchange, Held, Judging, RequestLine};
+use crate::request::{Head, wire};
+use crate::verdict::{Reason, Refusal};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use pingora_core::apps::HttpServerApp as _;
+use pingora_core::protocols::http::server::ReusableHttpStream;
+use pingora_core::protocols::http::ServerSession;
+use pingora_error::{Error, ErrorType};
+use pingora_http::ResponseHeader;
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt as _;
+
+/// A request as the connection's loop hands it over.
+pub(super) struct Arrived {
+    /// Its head has been read, its body not.
+    pub(super) session: Box<ServerSession>,
+    /// The client waits for `100 Continue`.
+    pub(super) expects_continue: bool,
+    /// A complete WebSocket handshake.
+    pub(super) upgrade: bool,
+    /// Bytes that came behind an upgrade's head.
+    pub(super) early: Bytes,
+}
+
+/// What becomes of the connection.
+pub(super) enum After {
+    /// It may carry another request.
+    Reuse(ReusableHttpStream),
+    /// The client may still be sending: let it read the answer first.
+    Linger(Box<ServerSession>),
+    /// It is closed, or was an HTTP/2 stream that did not end well.
+    Close,
+    /// An HTTP/2 stream that ended well.
+    Done,
+}
+
+/// Serves one request.
+pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrived: Arrived) -> After {
+    let Arrived { mut session, expects_continue, upgrade, early } = arrived;
+    let snapshot = edge.gate.current();
+    session.set_write_timeout(Some(snapshot.times.send_idle.0));
+    let header = session.req_header();
+    let line = RequestLine {
+        method: header.method.as_str().as_bytes().to_vec(),
+        target: header.raw_path().to_vec(),
+        protocol: protocol(header.version).to_vec(),
+    };
+    let mut x = Box::new(Exchange::begin(snapshot, connection.clone(), line, header.headers.clone()));
+    if *edge.stop.borrow() {
+        session.set_keepalive(None);
+    }
+    let parts = header_parts(&session);
+    let head = Head {
+        method: &parts.method,
+        version: parts.version,
+        scheme: connection.scheme,
+        uri: &parts.uri,
+        target: &parts.target,
+        headers: &parts.headers,
+    };
+    if let Some(port) = connection.redirect_to {
+        return redirect(edge, session, x, &head, port).await;
+    }
+    let mut body = SessionBody { session: &mut session, waits: expects_continue };
+    let admitted = match gate::admit(&mut x, &head, &mut body).await {
+        ControlFlow::Continue(admitted) => admitted,
+        ControlFlow::Break(refusal) => return refuse(edge, session, x, refusal).await,
+    };
+    if upgrade && x.route().websocket {
+        return Box::pin(open_tunnel(edge, session, x, early)).await;
+    }
+    let waits = body_waits(&admitted.body, expects_continue);
+    proxy(edge, session, x, admitted, waits).await
+}
+
+struct Parts {
+    method: http::Method,
+    version: http::Version,
+    uri: http::Uri,
+    target: Vec<u8>,
+    headers: http::HeaderMap,
+}
+
+fn header_parts(session: &ServerSession) -> Parts {
+    let header = session.req_header();
+    Parts {
+        method: header.method.clone(),
+        version: header.version,
+        uri: header.uri.clone(),
+        target: header.raw_path().to_vec(),
+        headers: header.headers.clone(),
+    }
+}
+
+fn body_waits(body: &Held, expects_continue: bool) -> bool {
+    expects_continue && matches!(body, Held::Streaming { .. })
+}
+
+fn protocol(version: http::Version) -> &'static [u8] {
+    match version {
+        http::Version::HTTP_2 => b"HTTP/2.0",
+        http::Version::HTTP_10 => b"HTTP/1.0",
+        _ => b"HTTP/1.1",
+    }
+}
+
+/// Records a head that could not become a request, and gives the answer for it.
+pub(super) fn refuse_head(
+    edge: &Edge,
+    connection: &Arc<Connection>,
+    head: &[u8],
+    malformed: wire::Malformed,
+) -> Answer {
+    let raw = wire::lenient(head);
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in &raw.headers {
+        let pair = (http::HeaderName::from_bytes(name), http::HeaderValue::from_bytes(value));
+        if let (Ok(name), Ok(value)) = pair {
+            headers.append(name, value);
+        }
+    }
+    let line = RequestLine {
+        method: raw.method.to_vec(),
+        target: raw.target.to_vec(),
+        protocol: raw.version.to_vec(),
+    };
+    let mut x = Box::new(Exchange::begin(edge.gate.current(), connection.clone(), line, headers));
+    gate::identify_and_record(&mut x, &raw);
+    let refusal = Refusal::new(malformed.reason, malformed.to_string());
+    let answer = respond::refusal(&refusal, &x.id, Some(&x.headers));
+    x.status = answer.status;
+    x.refusal = Some(refusal);
+    edge.gate.record(x);
+    answer
+}
+
+async fn refuse(edge: &Edge, mut session: Box<ServerSession>, mut x: Box<Exchange>, refusal: Refusal) -> After {
+    if refusal.reason == Reason::Aborted {
+        x.refusal = Some(refusal);
+        edge.gate.record(x);
+        return After::Close;
+    }
+    let mut answer = respond::refusal(&refusal, &x.id, Some(&x.headers));
+    // A body that was not read would have to be read to its end before the next request; closing is cheaper for us.
+    let unread = !session.is_body_done();
+    answer.close |= unread;
+    x.status = answer.status;
+    x.bytes_out = answer.body.len() as u64;
+    x.refusal = Some(refusal);
+    let sent = respond::send(&mut session, &answer).await;
+    edge.gate.record(x);
+    finish(session, sent.is_ok(), unread).await
+}
+
+/// Ends a session that answered by itself.
+async fn finish(session: Box<ServerSession>, sent: bool, unread: bool) -> After {
+    match (sent, session.is_http2()) {
+        (true, false) if unread => After::Linger(session),
+        (true, false) => match session.finish().await {
+            Ok(Some(reusable)) => After::Reuse(reusable),
+            _ => After::Close,
+        },
+        (true, true) => match session.finish().await {
+            Ok(_) => After::Done,
+            Err(_) => After::Close,
+        },
+        (false, _) => After::Close,
+    }
+}
+
+async fn redirect(
+    edge: &Edge,
+    mut session: Box<ServerSession>,
+    mut x: Box<Exchange>,
+    head: &Head<'_>,
+    port: u16,
+) -> After {
+    match x.snapshot.model.read(head) {
+        Ok(request) => {
+            let target = String::from_utf8_lossy(request.forward_target()).into_owned();
+            let mut answer = respond::redirect(request.host(), port, &target, &x.id);
+            answer.close |= !session.is_body_done();
+            x.status = answer.status;
+            x.request = Some(request);
+            let sent = respond::send(&mut session, &answer).await;
+            edge.gate.record(x);
+            finish(session, sent.is_ok(), answer.close).await
+        }
+        Err(refusal) => refuse(edge, session, x, refusal).await,
+    }
+}
+
+/// Hands an admitted exchange to the base's proxy and takes it back.
+async fn proxy(
+    edge: &Arc<Edge>,
+    mut session: Box<ServerSession>,
+    mut x: Box<Exchange>,
+    admitted: gate::Admitted,
+    waits: bool,
+) -> After {
+    let (body, at_most) = match admitted.body {
+        Held::Whole { bytes, share } => {
+            x.share = share;
+            (ReplayBody::Held(bytes), None)
+        }
+        Held::Streaming { at_most } => (ReplayBody::Streaming, at_most),
+    };
+    let head = match forward::request(&x, &body) {
+        Ok(head) => head,
+        Err(e) => return refuse(edge, session, x, Refusal::new(Reason::Internal, e.to_string())).await,
+    };
+    if waits && session.write_continue_response().await.is_err() {
+        return refuse(edge, session, x, Refusal::new(Reason::Aborted, "client left before its body")).await;
+    }
+    let (hold, back, give_back) = (Hold::default(), Slot::default(), GiveBack::default());
+    let context = Context {
+        x: Some(x),
+        back: back.clone(),
+        hold: hold.clone(),
+        judging: Judging::default(),
+        tried: Vec::new(),
+        asked: None,
+        streamed: 0,
+        at_most,
+        cache: Default::default(),
+    };
+    let custom = AdmittedSession::new(session, head, body, hold, give_back.clone());
+    let served = edge.proxy.process_new_http(ServerSession::new_custom(Box::new(custom)), &edge.stop);
+    ADMITTED.scope(Cell::new(Some(context)), served).await;
+    if let Some(x) = back.lock().take() {
+        edge.gate.record(x);
+    }
+    match give_back.take() {
+        Some(Returned { session, finished: true }) => finish(session, true, false).await,
+        // Dropping an HTTP/1 session closes its connection, an HTTP/2 one resets its stream.
+        _ => After::Close,
+    }
+}
+
+/// Opens a WebSocket tunnel for an admitted handshake, or relays what the replica says instead.
+async fn open_tunnel(edge: &Arc<Edge>, mut session: Box<ServerSession>, mut x: Box<Exchange>, early: Bytes) -> After {
+    let snapshot = x.snapshot.clone();
+    let pool = snapshot.pool.clone();
+    let mut tried = Vec::new();
+    let (replica, opened) = loop {
+        let replica = match pool.pick(&tried) {
+            Ok(replica) => replica,
+            Err(refusal) => return refuse(edge, session, x, refusal).await,
+        };
+        x.replica = Some(replica.name().clone());
+        let head = match forward::handshake(&x) {
+            Ok(head) => head,
+            Err(e) => return refuse(edge, session, x, Refusal::new(Reason::Internal, e.to_string())).await,
+        };
+        let answer = snapshot.times.response_idle.0;
+        let opened = tunnel::open(replica.address(), head, pool.connect_timeout(), answer).await;
+        match opened {
+            Err(tunnel::TunnelError::Connect(e)) => {
+                pool.report(&replica, Outcome::ConnectFailed);
+                pool.release(&replica);
+                tried.push(replica);
+                if tried.len() > pool.max_retries() {
+                    let refusal = Refusal::new(Reason::UpstreamFailed, e.to_string());
+                    return refuse(edge, session, x, refusal).await;
+                }
+            }
+            other => break (replica, other),
+        }
+    };
+    let after = match opened {
+        Ok(tunnel::Opened::Tunnel(mut headers, upstream)) => {
+            pool.report(&replica, Outcome::Answered);
+            if let Err(refusal) = gate::release_head(&mut x, 101, &headers, true) {
+                pool.release(&replica);
+                return refuse(edge, session, x, refusal).await;
+            }
+            forward::decorate_tunnel(&mut headers, &x);
+            let ServerSession::H1(h1) = *session else {
+                pool.release(&replica);
+                return After::Close;
+            };
+            let mut client = h1.into_inner();
+            x.status = 101;
+            let mut upstream = upstream;
+            let begun = async {
+                client.write_all(&tunnel::switching_protocols(&headers)).await?;
+                client.flush().await?;
+                upstream.write_all(&early).await
+            };
+            if begun.await.is_ok() {
+                let guard = edge.gate.metrics().tunnel_opened();
+                let idle = snapshot.times.tunnel_idle.0;
+                drop(snapshot);
+                let moved = tunnel::run(client, upstream, idle, edge.drain, edge.stop.clone()).await;
+                drop(guard);
+                x.bytes_in = moved.up;
+                x.bytes_out = moved.down;
+            }
+            edge.gate.record(x);
+            After::Close
+        }
+        Ok(tunnel::Opened::Plain(response)) => {
+            pool.report(&replica, Outcome::Answered);
+            relay(edge, session, x, response).await
+        }
+        Err(e) => {
+            pool.report(&replica, Outcome::Failed);
+            let reason = match e {
+                tunnel::TunnelError::Timeout => Reason::UpstreamTimeout,
+                _ => Reason::UpstreamFailed,
+            };
+            refuse(edge, session, x, Refusal::new(reason, e.to_string())).await
+        }
+    };
+    pool.release(&replica);
+    after
+}
+
+/// Relays an ordinary answer to a handshake.
+async fn relay(
+    edge: &Edge,
+    mut session: Box<ServerSession>,
+    mut x: Box<Exchange>,
+    response: http::Response<hyper::body::Incoming>,
+) -> After {
+    let (parts, mut body) = response.into_parts();
+    let mut judging = match gate::release_head(&mut x, parts.status.as_u16(), &parts.headers, false) {
+        Ok(judging) => judging,
+        Err(refusal) => return refuse(edge, session, x, refusal).await,
+    };
+    let built = forward::relayed(&parts, &x);
+    let Ok(head) = built else {
+        return refuse(edge, session, x, Refusal::new(Reason::UpstreamFailed, "unusable response head")).await;
+    };
+    x.status = parts.status.as_u16();
+    session.set_keepalive(None);
+    let mut head = Some(head);
+    let sent = loop {
+        let frame = match body.frame().await {
+            Some(Ok(frame)) => frame.into_data().ok(),
+            Some(Err(_)) => break false,
+            None => None,
+        };
+        let end = frame.is_none();
+        let mut piece = frame;
+        if let Err(refusal) = gate::release_body(&mut x, &mut judging, &mut piece, end) {
+            if head.is_some() {
+                return refuse(edge, session, x, refusal).await;
+            }
+            x.refusal = Some(refusal);
+            break false;
+        }
+        if judging.holds() {
+            continue;
+        }
+        if write_piece(&mut session, &mut head, piece.unwrap_or_default(), end).await.is_err() {
+            break false;
+        }
+        if end {
+            break true;
+        }
+    };
+    x.bytes_out = session.body_bytes_sent() as u64;
+    edge.gate.record(x);
+    if sent { finish(session, true, false).await } else { After::Close }
+}
+
+async fn write_piece(
+    session: &mut ServerSession,
+    head: &mut Option<ResponseHeader>,
+    piece: Bytes,
+    end: bool,
+) -> pingora_error::Result<()> {
+    if let Some(head) = head.take() {
+        session.write_response_header(Box::new(head)).await?;
+    }
+    session.write_response_body(piece, end).await
+}
+
+/// A request body read from a session.
+struct SessionBody<'a> {
+    session: &'a mut ServerSession,
+    waits: bool,
+}
+
+impl Body for SessionBody<'_> {
+    fn is_empty(&mut self) -> bool {
+        self.session.is_body_empty()
+    }
+
+    async fn proceed(&mut self) -> Result<(), Refusal> {
+        if !std::mem::take(&mut self.waits) {
+            return Ok(());
+        }
+        self.session.write_continue_response().await.map_err(|e| Refusal::new(Reason::Aborted, e.to_string()))
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        self.session.read_request_body().await.map_err(|e| unreadable(&e))
+    }
+}
+
+/// A body that cannot be read: badly framed, or its sender left.
+fn unreadable(e: &Error) -> Refusal {
+    let reason = match e.etype() {
+        ErrorType::ReadTimedout => Reason::TooSlow,
+        ErrorType::ReadError | ErrorType::ConnectionClosed | ErrorType::H2Error => Reason::Aborted,
+        _ => Reason::Malformed,
+    };
+    Refusal::new(reason, e.to_string())
+}

@@ -1,0 +1,129 @@
+//! One request and its response, as facts gathered on the way. Facts are added, never taken back; stages do not see
+//! this type, only what they are given from it.
+
+use crate::cache::CacheStatus;
+use crate::facts::{ClientAddr, Connection, Now, RequestId, UserKey};
+use crate::inspect::Inspection;
+use crate::policy::RouteIndex;
+use crate::request::Request;
+use crate::snapshot::Snapshot;
+use crate::verdict::{Action, Mode, Quota, Refusal};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long the parts of an exchange took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Durations {
+    /// In the rules, request and response.
+    pub inspect: Duration,
+    /// From choosing a replica to its response head; zero when none was asked.
+    pub upstream: Duration,
+}
+
+/// One request and what became of it.
+pub struct Exchange {
+    /// The generation of stages that decides all of it.
+    pub snapshot: Arc<Snapshot>,
+    /// The connection it came on.
+    pub connection: Arc<Connection>,
+    /// When it began.
+    pub now: Now,
+    /// Its identifier.
+    pub id: RequestId,
+    /// Who is behind it.
+    pub client: ClientAddr,
+    /// Whom limits count.
+    pub user: UserKey,
+    /// The normalised view; absent when the head was refused before there was one.
+    pub request: Option<Request>,
+    /// The fields as they came, for the record.
+    pub headers: http::HeaderMap,
+    /// The method, target and protocol as they came, for the record.
+    pub line: RequestLine,
+    /// Which route.
+    pub route: RouteIndex,
+    /// The rules' transaction.
+    pub inspection: Option<Inspection>,
+    /// The limit that counted it.
+    pub quota: Option<Quota>,
+    /// What refused it.
+    pub refusal: Option<Refusal>,
+    /// What would have refused it in enforce mode.
+    pub detected: Vec<Refusal>,
+    /// The status sent; 0 when none was.
+    pub status: u16,
+    /// Request body bytes read.
+    pub bytes_in: u64,
+    /// Response body bytes sent.
+    pub bytes_out: u64,
+    /// What the cache did.
+    pub cache: Option<CacheStatus>,
+    /// The replica that answered, or was asked last.
+    pub replica: Option<Arc<str>>,
+    /// Time spent.
+    pub spent: Durations,
+}
+
+/// A request line as it came.
+#[derive(Debug, Clone, Default)]
+pub struct RequestLine {
+    /// Any bytes.
+    pub method: Vec<u8>,
+    /// Any bytes.
+    pub target: Vec<u8>,
+    /// `"HTTP/1.1"`, `"HTTP/2"`, or whatever was sent in its place.
+    pub protocol: Vec<u8>,
+}
+
+impl Exchange {
+    /// Begins an exchange, attributed to the peer until more is known.
+    pub fn begin(
+        snapshot: Arc<Snapshot>,
+        connection: Arc<Connection>,
+        line: RequestLine,
+        headers: http::HeaderMap,
+    ) -> Self {
+        let client = ClientAddr::new(connection.peer.0.ip());
+        Self {
+            route: snapshot.policy.default_route(),
+            snapshot,
+            connection,
+            now: Now { mono: Instant::now(), wall: SystemTime::now() },
+            id: RequestId::from_random(rand::random()),
+            client,
+            user: UserKey::Address(client.subscriber()),
+            request: None,
+            headers,
+            line,
+            inspection: None,
+            quota: None,
+            refusal: None,
+            detected: Vec::new(),
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            cache: None,
+            replica: None,
+            spent: Durations::default(),
+        }
+    }
+
+    /// Takes a stage's verdict: a fact goes on; a refusal ends the request, unless the stage only detects and the reason
+    /// allows that. This is the one place that tells the two apart.
+    pub(super) fn settle<T>(&mut self, mode: Mode, verdict: Result<T, Refusal>) -> ControlFlow<Refusal, Option<T>> {
+        match verdict {
+            Ok(fact) => ControlFlow::Continue(Some(fact)),
+            Err(refusal) if mode == Mode::Detect && refusal.reason.may_detect() => {
+                self.detected.push(refusal);
+                ControlFlow::Continue(None)
+            }
+            Err(refusal) => ControlFlow::Break(refusal),
+        }
+    }
+
+    /// What the audit event and the metrics call the outcome.
+    pub fn action(&self) -> Action {
+        self.refusal.as_ref().map_or(Action::Pass, |refusal| refusal.reason.action())
+    }
+}

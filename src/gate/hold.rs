@@ -1,0 +1,206 @@
+//! Reading a request body whole, before anything behind the gate hears of the request.
+//!
+//! Bounds: one body by its route's limit (413), all held bodies together by a budget (503), the time between two pieces,
+//! the time of all of it, and the rate it comes at (408). A body that declares itself too large is refused before a
+//! byte of it is read; `100 Continue` is sent only once the body is wanted.
+
+use crate::config::TimeoutSettings;
+use crate::policy::Route;
+use crate::snapshot::Snapshot;
+use crate::verdict::{Reason, Refusal};
+use bytes::{Bytes, BytesMut};
+use std::future::Future;
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// Granularity of the budget, in bytes: one permit of the semaphore.
+pub const PAGE: usize = 16 * 1024;
+
+/// A request body on its way in.
+pub trait Body: Send {
+    /// Whether there is nothing to read.
+    fn is_empty(&mut self) -> bool;
+    /// Tells a client that waits for it to go on (RFC 9110 section 10.1.1).
+    fn proceed(&mut self) -> impl Future<Output = Result<(), Refusal>> + Send;
+    /// The next piece; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, Refusal>> + Send;
+}
+
+/// A request body after admission.
+pub enum Held {
+    /// Read whole.
+    Whole {
+        /// All of it.
+        bytes: Bytes,
+        /// Its share of the budget, given back with it.
+        share: Option<OwnedSemaphorePermit>,
+    },
+    /// Not read: it flows on as it comes.
+    Streaming {
+        /// More than this is cut off with 413.
+        at_most: Option<u64>,
+    },
+}
+
+impl Held {
+    /// What there is to judge.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole { bytes, .. } => bytes,
+            Self::Streaming { .. } => &[],
+        }
+    }
+}
+
+/// The largest body this route takes.
+pub(super) fn limit(route: &Route, s: &Snapshot) -> u64 {
+    route.max_body.map_or(s.inspect.max_body().0, |size| size.0)
+}
+
+/// Refuses what declares itself too large, before anything is read.
+pub(super) fn may_come(headers: &http::HeaderMap, route: &Route, s: &Snapshot) -> ControlFlow<Refusal> {
+    let declared = headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let inspected = route.inspect && s.inspect.enabled();
+    let limit = if inspected { Some(limit(route, s)) } else { route.max_body.map(|size| size.0) };
+    match (declared, limit) {
+        (Some(declared), Some(limit)) if declared > limit => Break(too_large(limit)),
+        _ => Continue(()),
+    }
+}
+
+fn too_large(limit: u64) -> Refusal {
+    Refusal::new(Reason::BodyTooLarge, format!("body larger than the route's limit of {limit} bytes"))
+}
+
+/// Reads the body whole; gives it with its size as it came.
+pub(super) async fn hold(
+    body: &mut impl Body,
+    limit: u64,
+    times: &TimeoutSettings,
+    budget: &Arc<Semaphore>,
+) -> ControlFlow<Refusal, (Held, u64)> {
+    let give = |result: Result<(Held, u64), Refusal>| match result {
+        Ok(held) => Continue(held),
+        Err(refusal) => Break(refusal),
+    };
+    if body.is_empty() {
+        return Continue((Held::Whole { bytes: Bytes::new(), share: None }, 0));
+    }
+    give(read(body, limit, times, budget).await)
+}
+
+async fn read(
+    body: &mut impl Body,
+    limit: u64,
+    times: &TimeoutSettings,
+    budget: &Arc<Semaphore>,
+) -> Result<(Held, u64), Refusal> {
+    body.proceed().await?;
+    let started = Instant::now();
+    let mut share: Option<OwnedSemaphorePermit> = None;
+    let mut pages = 0;
+    let mut whole = BytesMut::new();
+    loop {
+        let slow = || Refusal::new(Reason::TooSlow, format!("body stalled after {} bytes", whole.len()));
+        let piece = timeout(times.body_idle.0, body.next()).await.map_err(|_| slow())??;
+        let Some(piece) = piece else { break };
+        let size = whole.len() + piece.len();
+        if size as u64 > limit {
+            return Err(too_large(limit));
+        }
+        too_slow(size, started.elapsed(), times)?;
+        while pages * PAGE < size {
+            // Doubling with the buffer, so that a large body asks seldom.
+            let more = pages.max(1);
+            let permit = u32::try_from(more).ok().and_then(|n| budget.clone().try_acquire_many_owned(n).ok());
+            let Some(permit) = permit else {
+                let full = Refusal::new(Reason::Overloaded, "no memory left for held request bodies");
+                return Err(full.retry_after(Duration::from_secs(1)));
+            };
+            pages += more;
+            match &mut share {
+                Some(share) => share.merge(permit),
+                None => share = Some(permit),
+            }
+        }
+        whole.extend_from_slice(&piece);
+    }
+    let size = whole.len() as u64;
+    Ok((Held::Whole { bytes: whole.freeze(), share }, size))
+}
+
+fn too_slow(size: usize, elapsed: Duration, times: &TimeoutSettings) -> Result<(), Refusal> {
+    let total = times.body_total.0;
+    if !total.is_zero() && elapsed > total {
+        return Err(Refusal::new(Reason::TooSlow, format!("body not whole after {} s", total.as_secs())));
+    }
+    let floor = times.body_min_rate.0;
+    let rate_applies = floor > 0 && elapsed > times.body_idle.0;
+    if rate_applies && (size as u128) * 1000 < u128::from(floor) * elapsed.as_millis() {
+        return Err(Refusal::new(Reason::TooSlow, format!("body comes at less than {floor} bytes a second")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{ByteSize, Span};
+
+    struct Pieces(Vec<(Duration, &'static [u8])>);
+
+    impl Body for Pieces {
+        fn is_empty(&mut self) -> bool {
+            self.0.is_empty()
+        }
+        async fn proceed(&mut self) -> Result<(), Refusal> {
+            Ok(())
+        }
+        async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+            if self.0.is_empty() {
+                return Ok(None);
+            }
+            let (wait, piece) = self.0.remove(0);
+            tokio::time::sleep(wait).await;
+            Ok(Some(Bytes::from_static(piece)))
+        }
+    }
+
+    fn outcome(flow: ControlFlow<Refusal, (Held, u64)>) -> Result<Vec<u8>, u16> {
+        match flow {
+            Continue((held, _)) => Ok(held.bytes().to_vec()),
+            Break(refusal) => Err(refusal.reason.status()),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_held_whole_or_refused_for_a_stated_reason() {
+        let times = TimeoutSettings { body_idle: Span::secs(10), ..TimeoutSettings::default() };
+        let (none, long) = (Duration::ZERO, Duration::from_secs(11));
+        for (pieces, limit, pages, expected) in [
+            (vec![], 10, 4, Ok(vec![])),
+            (vec![(none, &b"hello "[..]), (none, b"world")], 11, 4, Ok(b"hello world".to_vec())),
+            (vec![(none, b"hello "), (none, b"world")], 10, 4, Err(413)),
+            (vec![(none, b"hello "), (long, b"world")], 11, 4, Err(408)),
+            (vec![(none, &[0; 2 * PAGE])], 1 << 20, 1, Err(503)),
+        ] {
+            let budget = Arc::new(Semaphore::new(pages));
+            let held = hold(&mut Pieces(pieces), limit, &times, &budget).await;
+            let got = outcome(held);
+            assert_eq!(got.as_ref().map(Vec::len), expected.as_ref().map(Vec::len).map_err(|e| e));
+            assert_eq!(got, expected);
+            assert_eq!(budget.available_permits(), pages, "the share is given back");
+        }
+    }
+
+    #[test]
+    fn a_trickle_is_too_slow_once_it_had_time_to_show() {
+        let times = TimeoutSettings { body_min_rate: ByteSize(1000), ..TimeoutSettings::default() };
+        assert!(too_slow(1, Duration::from_secs(5), &times).is_ok());
+        assert!(too_slow(19_000, Duration::from_secs(20), &times).is_err());
+        assert!(too_slow(20_000, Duration::from_secs(20), &times).is_ok());
+    }
+}

@@ -1,0 +1,5 @@
+//! Gatehouse.
+pub mod facts;
+pub mod fault;
+pub mod units;
+pub mod verdict;

@@ -1,0 +1,4 @@
+#![forbid(unsafe_code)]
+pub mod body;
+pub mod operator;
+pub mod transform;

@@ -1,0 +1,71 @@
+//! `removeWhitespace`, `compressWhitespace`, `trim`, `trimLeft`, `trimRight`.
+
+use super::in_place::{InPlace, is_space};
+use std::borrow::Cow;
+
+/// Drops blanks, and as libmodsecurity does 0xA0 and 0xC2, the two bytes of a no-break space. 0xC2 alone goes too:
+/// a decoder behind us that drops invalid bytes would join what it separates.
+pub(super) fn remove(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let dropped = |byte: u8| is_space(byte) || matches!(byte, 0xA0 | 0xC2);
+    let Some(first) = value.iter().position(|&byte| dropped(byte)) else { return value };
+    let mut cursor = InPlace::from(value, first);
+    while let Some(byte) = cursor.peek(0) {
+        if dropped(byte) { cursor.skip(1) } else { cursor.keep(1) }
+    }
+    cursor.finish()
+}
+
+/// A run of blanks becomes one space. 0xA0 stays.
+pub(super) fn compress(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    let mut after_space = false;
+    let changes = |&byte: &u8| {
+        let changes = is_space(byte) && (byte != b' ' || after_space);
+        after_space = is_space(byte);
+        changes
+    };
+    let Some(first) = value.iter().position(changes) else { return value };
+    let mut after_space = first.checked_sub(1).and_then(|before| value.get(before)) == Some(&b' ');
+    let mut cursor = InPlace::from(value, first);
+    while let Some(byte) = cursor.peek(0) {
+        match (is_space(byte), after_space) {
+            (true, true) => cursor.skip(1),
+            (true, false) => cursor.replace(1, b' '),
+            (false, _) => cursor.keep(1),
+        }
+        after_space = is_space(byte);
+    }
+    cursor.finish()
+}
+
+/// Which ends `trim` cuts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ends {
+    Left,
+    Right,
+    Both,
+}
+
+/// Cuts blanks at the ends. A borrowed value stays borrowed.
+pub(super) fn trim(value: Cow<'_, [u8]>, ends: Ends) -> Cow<'_, [u8]> {
+    let solid = |byte: &u8| !is_space(*byte);
+    let start = match ends {
+        Ends::Right => 0,
+        Ends::Left | Ends::Both => value.iter().position(solid).unwrap_or(value.len()),
+    };
+    let end = match ends {
+        Ends::Left => value.len(),
+        // All blank: both cursors meet at the end.
+        Ends::Right | Ends::Both => value.iter().rposition(solid).map_or(start, |last| last.saturating_add(1)),
+    };
+    if start == 0 && end == value.len() {
+        return value;
+    }
+    match value {
+        Cow::Borrowed(bytes) => Cow::Borrowed(bytes.get(start..end).unwrap_or_default()),
+        Cow::Owned(mut bytes) => {
+            bytes.truncate(end);
+            bytes.drain(..start);
+            Cow::Owned(bytes)
+        }
+    }
+}
