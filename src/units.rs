@@ -122,7 +122,7 @@ impl fmt::Display for Span {
             return f.write_str("0s");
         }
         let (unit, scale) =
-            SPAN_UNITS.iter().find(|(_, scale)| micros % u128::from(*scale) == 0).copied().unwrap_or(("us", 1));
+            SPAN_UNITS.iter().find(|(_, scale)| micros.is_multiple_of(u128::from(*scale))).copied().unwrap_or(("us", 1));
         write!(f, "{}{unit}", micros / u128::from(scale))
     }
 }

@@ -86,6 +86,8 @@ pub enum Reason {
     UpstreamFailed,
     /// The replica did not answer in time.
     UpstreamTimeout,
+    /// The client allows only a stored response, and there is none (RFC 9111 section 5.2.1.7).
+    NotStored,
     /// The client went away before it was answered.
     Aborted,
     /// A fault of the gate itself.
@@ -113,7 +115,7 @@ impl Reason {
             Self::UnknownTransferCoding => 501,
             Self::UpstreamFailed => 502,
             Self::Overloaded | Self::NoReplica => 503,
-            Self::UpstreamTimeout => 504,
+            Self::UpstreamTimeout | Self::NotStored => 504,
         }
     }
 
@@ -126,6 +128,7 @@ impl Reason {
             | Self::NoReplica
             | Self::UpstreamFailed
             | Self::UpstreamTimeout
+            | Self::NotStored
             | Self::Aborted
             | Self::Internal => Action::Error,
             _ => Action::Block,
@@ -175,6 +178,7 @@ impl Reason {
             Self::NoReplica => "no_replica",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::NotStored => "not_stored",
             Self::Aborted => "aborted",
             Self::Internal => "internal",
         }
@@ -199,6 +203,7 @@ impl Reason {
             Self::Overloaded | Self::NoReplica => "The service is not available right now. Try again later.",
             Self::UpstreamFailed => "The service failed to answer.",
             Self::UpstreamTimeout => "The service did not answer in time.",
+            Self::NotStored => "No stored response is available.",
             Self::Aborted | Self::Internal => "Something went wrong here.",
         }
     }

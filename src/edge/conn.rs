@@ -3,8 +3,14 @@
 //! The buffer turns a head and a small body into one TLS record and one system call. It is drained by `flush`, when it
 //! is full, and whenever somebody waits to *read*: whoever waits for the peer has nothing more to say for now, so an
 //! event or a first chunk is never kept back. Memory: at most [`BUFFER`] bytes a connection, none while it is idle.
+//!
+//! Reads pass a [`Framing`] guard: it follows the body that the head announced, and a byte that two parsers could read in
+//! two ways ends the connection before the base's parser sees it.
 
+use crate::request::chunk::BodyScan;
+use crate::request::wire::{Body, Malformed};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
@@ -23,6 +29,52 @@ const BUFFER: usize = 16 * 1024;
 /// What is kept allocated after a flush.
 const KEEP: usize = 4 * 1024;
 
+/// Follows the framing of the HTTP/1 body that is being read; shared between the connection's loop and its stream.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Framing(Arc<Mutex<Watch>>);
+
+#[derive(Debug, Default)]
+struct Watch {
+    body: Option<BodyScan>,
+    fault: Option<Malformed>,
+}
+
+impl Framing {
+    /// Expects the body a head announced; `read` is what has already arrived of it.
+    ///
+    /// # Errors
+    /// What arrived is no such body.
+    pub(crate) fn expect(&self, body: Body, read: &[u8]) -> Result<(), Malformed> {
+        let mut scan = BodyScan::new(body);
+        if !read.is_empty() {
+            scan.feed(read)?;
+        }
+        let mut watch = self.0.lock();
+        watch.body = (!scan.done()).then_some(scan);
+        watch.fault = None;
+        Ok(())
+    }
+
+    /// The fault that ended the body, if one did.
+    pub(crate) fn fault(&self) -> Option<Malformed> {
+        self.0.lock().fault
+    }
+
+    fn pass(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut watch = self.0.lock();
+        let Some(scan) = &mut watch.body else { return Ok(()) };
+        match scan.feed(bytes) {
+            Ok(scanned) if scanned.done => watch.body = None,
+            Ok(_) => {}
+            Err(fault) => {
+                watch.fault = Some(fault);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, fault.what));
+            }
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
 enum Io {
     Plain(TcpStream),
@@ -35,15 +87,21 @@ pub(crate) struct Conn {
     io: Io,
     out: Vec<u8>,
     written: usize,
+    framing: Framing,
 }
 
 impl Conn {
     pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self { io: Io::Plain(stream), out: Vec::new(), written: 0 }
+        Self { io: Io::Plain(stream), out: Vec::new(), written: 0, framing: Framing::default() }
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self { io: Io::Tls(Box::new(stream)), out: Vec::new(), written: 0 }
+        Self { io: Io::Tls(Box::new(stream)), out: Vec::new(), written: 0, framing: Framing::default() }
+    }
+
+    /// The guard over what is read; does nothing until a body is expected.
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing.clone()
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -84,10 +142,12 @@ impl AsyncRead for Conn {
                 Poll::Pending => {}
             }
         }
-        match &mut this.io {
+        let before = buf.filled().len();
+        ready!(match &mut this.io {
             Io::Plain(s) => Pin::new(s).poll_read(cx, buf),
             Io::Tls(s) => Pin::new(s).poll_read(cx, buf),
-        }
+        })?;
+        Poll::Ready(this.framing.pass(buf.filled().get(before..).unwrap_or_default()))
     }
 }
 
@@ -191,6 +251,18 @@ mod tests {
         assert_eq!(&seen, b"data: 1\n\n");
         client.write_all(b"x").await.unwrap();
         assert_eq!(waiting.await.unwrap(), *b"x");
+    }
+
+    #[tokio::test]
+    async fn a_badly_framed_body_ends_the_reading() {
+        let (mut conn, mut client) = pair().await;
+        let framing = conn.framing();
+        framing.expect(Body::Chunked, b"2\r\nab").unwrap();
+        client.write_all(b"\r\n3;x\ny\r\n").await.unwrap();
+        let read = conn.read(&mut [0; 64]).await;
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(framing.fault().unwrap().what, "bare LF in a chunk");
+        assert!(framing.expect(Body::Chunked, b"zz\r\n").is_err(), "what came with the head counts too");
     }
 
     #[tokio::test]

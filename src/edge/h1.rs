@@ -5,6 +5,7 @@
 //! the connection's own state are alive. Pipelined requests are answered one after the other (RFC 9112 section 9.3.2).
 
 use super::serve::{self, Arrived};
+use super::conn::Conn;
 use super::{Edge, respond};
 use crate::facts::Connection;
 use crate::request::wire::{self, Malformed};
@@ -33,7 +34,9 @@ enum Head {
 }
 
 /// Serves requests until the connection ends.
-pub(super) async fn run(edge: Arc<Edge>, mut stream: Stream, facts: Arc<Connection>) {
+pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
+    let guard = conn.framing();
+    let mut stream: Stream = Box::new(conn);
     let mut buffer = BytesMut::new();
     loop {
         let head = match read_head(&edge, &mut stream, &mut buffer).await {
@@ -44,6 +47,10 @@ pub(super) async fn run(edge: Arc<Edge>, mut stream: Stream, facts: Arc<Connecti
         let snapshot = edge.gate.current();
         let checked = wire::check(buffer.get(..head).unwrap_or_default(), &snapshot.head_limits);
         drop(snapshot);
+        let checked = checked.and_then(|framing| {
+            guard.expect(framing.body, buffer.get(head..).unwrap_or_default())?;
+            Ok(framing)
+        });
         let framing = match checked {
             Ok(framing) => framing,
             Err(malformed) => {
@@ -54,7 +61,7 @@ pub(super) async fn run(edge: Arc<Edge>, mut stream: Stream, facts: Arc<Connecti
         let upgrade = framing.upgrade.is_some();
         // What follows an upgrade's head belongs to the tunnel, not to a next request.
         let early = if upgrade { buffer.split_off(head).freeze() } else { Bytes::new() };
-        let raw = Bytes::copy_from_slice(buffer.get(..head).unwrap_or_default());
+        let raw = Bytes::copy_from_slice(buffer.get(framing.start..head).unwrap_or_default());
         let mut session = Box::new(ServerSession::new_http1(stream));
         session.set_keepalive(Some(0));
         session.set_pipelining_enabled(true);
@@ -70,7 +77,14 @@ pub(super) async fn run(edge: Arc<Edge>, mut stream: Stream, facts: Arc<Connecti
                 return;
             }
         }
-        let arrived = Arrived { session, expects_continue: framing.expects_continue, upgrade, early };
+        let arrived = Arrived {
+            session,
+            raw: Some(raw),
+            framing: Some(guard.clone()),
+            expects_continue: framing.expects_continue,
+            upgrade,
+            early,
+        };
         match Box::pin(serve::serve(&edge, &facts, arrived)).await {
             serve::After::Reuse(reusable) => {
                 let (next, prefix) = reusable.into_parts();
@@ -83,7 +97,7 @@ pub(super) async fn run(edge: Arc<Edge>, mut stream: Stream, facts: Arc<Connecti
                 }
                 return;
             }
-            serve::After::Close => return,
+            serve::After::Close | serve::After::Done => return,
         }
     }
     // Tell the client in TLS terms that this end was meant (RFC 8446 section 6.1).

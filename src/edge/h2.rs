@@ -6,6 +6,7 @@
 use super::Edge;
 use super::serve::{self, Arrived};
 use crate::facts::Connection;
+use crate::verdict::{Mode, Reason};
 use bytes::Bytes;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Accept, HttpSession, default_h2_options, handshake};
@@ -34,7 +35,7 @@ struct Streams {
 /// Serves streams until the connection ends.
 pub(super) async fn run(edge: Arc<Edge>, stream: Stream, facts: Arc<Connection>) {
     let snapshot = edge.gate.current();
-    let (opening, quiet) = (snapshot.opening, snapshot.quiet);
+    let (opening, quiet) = (snapshot.times.head.0, snapshot.times.keepalive.0);
     let head = snapshot.head_limits.head.0;
     drop(snapshot);
     let mut options = default_h2_options();
@@ -70,8 +71,11 @@ pub(super) async fn run(edge: Arc<Edge>, stream: Stream, facts: Arc<Connection>)
         let session = match next {
             Ok(Some(H2Accept::Session(session))) => session,
             Ok(Some(H2Accept::Rejected)) => {
-                edge.gate.metrics().refused_by_parser();
-                if cancelled(&streams) { return } else { continue }
+                edge.gate.metrics().refusal(Reason::Malformed, Mode::Enforce);
+                if cancelled(&streams) {
+                    return;
+                }
+                continue;
             }
             Ok(None) | Err(_) => return,
         };
@@ -83,7 +87,8 @@ pub(super) async fn run(edge: Arc<Edge>, stream: Stream, facts: Arc<Connection>)
         tokio::spawn(async move {
             let session = Box::new(ServerSession::new_http2(session));
             let expects_continue = session.req_header().headers.contains_key(http::header::EXPECT);
-            let arrived = Arrived { session, expects_continue, upgrade: false, early: Bytes::new() };
+            let early = Bytes::new();
+            let arrived = Arrived { session, raw: None, framing: None, expects_continue, upgrade: false, early };
             match Box::pin(serve::serve(&edge, &facts, arrived)).await {
                 serve::After::Close => {
                     cancelled(&streams);

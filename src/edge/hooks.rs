@@ -3,8 +3,11 @@
 //! Every exchange that reaches the base has been admitted (`serve`); its [`Context`] comes in through a task-local and
 //! goes back through a slot, since the base makes and drops contexts on its own.
 
+use super::cache_hooks;
+use super::cache_storage::{self, CacheStorage};
 use super::session::Hold;
-use crate::balance::{Outcome, Replica};
+use crate::audit::Stage;
+use crate::balance::{InFlight, Outcome, Replica, ReplicaId};
 use crate::gate::{self, Exchange, Judging};
 use crate::verdict::{Reason, Refusal};
 use async_trait::async_trait;
@@ -12,7 +15,7 @@ use bytes::Bytes;
 use http::header;
 use parking_lot::Mutex;
 use pingora_cache::key::HashBinary;
-use pingora_cache::{CacheKey, CacheMeta, RespCacheable};
+use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -35,24 +38,27 @@ pub(crate) struct Context {
     pub(super) back: Slot,
     pub(super) hold: Hold,
     pub(super) judging: Judging,
-    pub(super) tried: Vec<Arc<Replica>>,
+    /// Replicas not to be asked again for this request.
+    pub(super) tried: Vec<ReplicaId>,
+    pub(super) attempts: usize,
+    pub(super) replica: Option<(Arc<Replica>, InFlight)>,
     pub(super) asked: Option<Instant>,
     pub(super) streamed: u64,
     pub(super) at_most: Option<u64>,
-    pub(super) cache: super::cache_hooks::Lookup,
+    pub(super) cache: cache_hooks::Part,
 }
 
-/// The implementation of the base's proxy trait; stateless, everything is in the context's snapshot.
-pub(crate) struct Hooks;
+/// The implementation of the base's proxy trait; what decides is in the context's snapshot.
+pub(crate) struct Hooks {
+    pub(super) storage: &'static CacheStorage,
+}
 
 /// Carries a refusal through the base as an error that must not be retried.
 fn refused(ctx: &mut Context, refusal: Refusal) -> Box<Error> {
     let mut error = Error::explain(ErrorType::HTTPStatus(refusal.reason.status()), "refused");
     error.set_retry(false);
-    if let Some(x) = &mut ctx.x
-        && x.refusal.is_none()
-    {
-        x.refusal = Some(refusal);
+    if let Some(x) = &mut ctx.x {
+        x.refuse(refusal);
     }
     error
 }
@@ -79,44 +85,67 @@ impl ProxyHttp for Hooks {
     }
 
     fn request_cache_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        super::cache_hooks::lookup(session, ctx);
+        cache_hooks::lookup(self.storage, session, ctx);
         Ok(())
     }
 
     fn cache_key_callback(&self, _session: &Session, ctx: &mut Context) -> Result<CacheKey> {
-        super::cache_hooks::key(ctx).ok_or_else(lost)
+        cache_hooks::key(ctx).ok_or_else(lost)
     }
 
-    fn cache_vary_filter(&self, meta: &CacheMeta, ctx: &mut Context, req: &RequestHeader) -> Option<HashBinary> {
-        super::cache_hooks::variance(meta, ctx, req)
+    fn cache_vary_filter(&self, meta: &CacheMeta, _ctx: &mut Context, req: &RequestHeader) -> Option<HashBinary> {
+        cache_hooks::variance(meta, req)
+    }
+
+    async fn cache_hit_filter(
+        &self,
+        _session: &mut Session,
+        meta: &CacheMeta,
+        _hit_handler: &mut HitHandler,
+        _is_fresh: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<ForcedFreshness>> {
+        Ok(cache_hooks::judge(meta, ctx))
+    }
+
+    async fn proxy_upstream_filter(&self, _session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        if cache_hooks::may_ask(ctx) {
+            return Ok(true);
+        }
+        if let Some(x) = &mut ctx.x {
+            x.stage = Stage::Cache;
+        }
+        Err(refused(ctx, Refusal::new(Reason::NotStored, "only-if-cached, and nothing is stored")))
     }
 
     fn response_cache_filter(
         &self,
-        session: &Session,
+        _session: &Session,
         resp: &ResponseHeader,
         ctx: &mut Context,
     ) -> Result<RespCacheable> {
-        Ok(super::cache_hooks::storable(session, resp, ctx))
+        Ok(cache_hooks::storable(resp, ctx))
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
         let Some(x) = &mut ctx.x else { return Err(lost()) };
+        x.stage = Stage::Balance;
         let pool = x.snapshot.pool.clone();
         match pool.pick(&ctx.tried) {
             Ok(replica) => {
+                x.stage = Stage::Upstream;
                 let mut peer = HttpPeer::new(replica.address(), false, String::new());
-                let options = &mut peer.options;
-                let route = x.snapshot.policy.at(x.route);
-                let answer = route.response_timeout.unwrap_or(x.snapshot.times.response_idle);
-                options.connection_timeout = Some(pool.connect_timeout());
-                options.total_connection_timeout = Some(pool.connect_timeout());
-                options.read_timeout = Some(answer.0);
-                options.write_timeout = Some(pool.write_timeout());
-                options.idle_timeout = Some(pool.idle_timeout());
+                let (settings, options) = (pool.settings(), &mut peer.options);
+                let answer = x.route.as_ref().and_then(|route| route.response_timeout);
+                options.connection_timeout = Some(settings.connect_timeout.0);
+                options.total_connection_timeout = Some(settings.connect_timeout.0);
+                options.read_timeout = Some(answer.unwrap_or(settings.read_timeout.0));
+                options.write_timeout = Some(settings.write_timeout.0);
+                options.idle_timeout = Some(settings.idle_timeout.0);
                 x.replica = Some(replica.name().clone());
                 ctx.asked.get_or_insert_with(Instant::now);
-                ctx.tried.push(replica);
+                ctx.attempts += 1;
+                ctx.replica = Some((replica.clone(), replica.enter()));
                 Ok(Box::new(peer))
             }
             Err(refusal) => Err(refused(ctx, refusal)),
@@ -143,10 +172,10 @@ impl ProxyHttp for Hooks {
         ctx: &mut Context,
         mut e: Box<Error>,
     ) -> Box<Error> {
-        // Nothing was sent: any method may go to another replica, while there is one and the budget lasts.
-        let more = ctx.x.as_ref().is_some_and(|x| ctx.tried.len() <= x.snapshot.pool.max_retries());
+        // Nothing was sent: any method may go to another replica.
         ctx.report(Outcome::ConnectFailed);
-        e.set_retry(more);
+        ctx.give_up_on_replica();
+        e.set_retry(ctx.may_try_again());
         e
     }
 
@@ -159,20 +188,20 @@ impl ProxyHttp for Hooks {
         reused: bool,
     ) -> Box<Error> {
         // The replica may have acted on what it got: only an idempotent request may be sent once more, only while the
-        // client has seen nothing, and only if its body can be replayed.
+        // client has seen nothing, and only if its body can be replayed. A kept connection that broke says nothing about
+        // its replica, which may then be asked again.
         let upstream = *e.esource() == ErrorSource::Upstream;
         if upstream && !reused {
-            ctx.report(Outcome::Failed);
+            ctx.report(Outcome::Broken);
+            ctx.give_up_on_replica();
         }
         let unseen = session.response_written().is_none() && ctx.judging.untouched();
         let again = upstream
             && unseen
-            && e.etype() != &ErrorType::ReadTimedout
-            && ctx.x.as_ref().is_some_and(|x| {
-                x.refusal.is_none() && ctx.tried.len() <= x.snapshot.pool.max_retries()
-            })
+            && *e.etype() != ErrorType::ReadTimedout
             && session.req_header().method.is_idempotent()
-            && !session.as_ref().retry_buffer_truncated();
+            && !session.as_ref().retry_buffer_truncated()
+            && ctx.may_try_again();
         e.set_retry(again);
         e
     }
@@ -204,18 +233,26 @@ impl ProxyHttp for Hooks {
             return Ok(());
         }
         ctx.answered();
+        cache_hooks::answered(self.storage, head, ctx);
         let bodiless = session.req_header().method == http::Method::HEAD
             || matches!(head.status.as_u16(), 204 | 304)
             || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
         let Some(x) = &mut ctx.x else { return Err(lost()) };
         super::forward::response(head);
+        ctx.judging = Judging::default();
         match gate::release_head(x, head.status.as_u16(), &head.headers, bodiless) {
             Ok(judging) => {
                 ctx.hold.set(judging.holds());
                 ctx.judging = judging;
+                if bodiless {
+                    cache_hooks::admit(ctx);
+                }
                 Ok(())
             }
-            Err(refusal) => Err(refused(ctx, refusal)),
+            Err(refusal) => {
+                cache_hooks::refuse(ctx);
+                Err(refused(ctx, refusal))
+            }
         }
     }
 
@@ -228,8 +265,16 @@ impl ProxyHttp for Hooks {
     ) -> Result<Option<Duration>> {
         let Some(x) = &mut ctx.x else { return Err(lost()) };
         match gate::release_body(x, &mut ctx.judging, body, end) {
-            Ok(()) => Ok(None),
-            Err(refusal) => Err(refused(ctx, refusal)),
+            Ok(()) => {
+                if end {
+                    cache_hooks::admit(ctx);
+                }
+                Ok(None)
+            }
+            Err(refusal) => {
+                cache_hooks::refuse(ctx);
+                Err(refused(ctx, refusal))
+            }
         }
     }
 
@@ -242,7 +287,9 @@ impl ProxyHttp for Hooks {
         if head.status.is_informational() {
             return Ok(());
         }
-        super::cache_hooks::decorate(session, head, ctx);
+        if let Some(status) = cache_hooks::status(session, ctx) {
+            head.insert_header("cache-status", status.to_string())?;
+        }
         let Some(x) = &mut ctx.x else { return Err(lost()) };
         x.status = head.status.as_u16();
         super::forward::decorate(head, x)
@@ -250,12 +297,14 @@ impl ProxyHttp for Hooks {
 
     fn should_serve_stale(&self, _session: &mut Session, ctx: &mut Context, error: Option<&Error>) -> bool {
         // Not while revalidating in the background: that request would have no admitted exchange.
-        error.is_some_and(|e| *e.esource() == ErrorSource::Upstream) && ctx.x.is_some()
+        let Some(x) = &ctx.x else { return false };
+        let no_replica = x.refusal.as_ref().is_some_and(|refusal| refusal.reason == Reason::NoReplica);
+        error.is_some() && cache_storage::serves_stale(error, no_replica)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Context) -> FailToProxy {
         let Some(x) = &mut ctx.x else { return FailToProxy { error_code: 500, can_reuse_downstream: false } };
-        let refusal = x.refusal.get_or_insert_with(|| blame(e)).clone();
+        let refusal = x.refuse(blame(e)).clone();
         if refusal.reason == Reason::Aborted || session.response_written().is_some() {
             // The client is gone, or has part of a response that cannot be taken back: cut it off.
             session.as_mut().shutdown().await;
@@ -268,8 +317,8 @@ impl ProxyHttp for Hooks {
     }
 
     async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Context) {
-        let cache = super::cache_hooks::status(session, ctx);
-        ctx.finished();
+        let cache = cache_hooks::status(session, ctx).map(|status| cache_hooks::counted(&status));
+        ctx.replica = None;
         if let Some(mut x) = ctx.x.take() {
             x.cache = x.cache.or(cache);
             x.bytes_in = x.bytes_in.max(ctx.streamed);
@@ -326,31 +375,38 @@ impl Context {
             hold: Hold::default(),
             judging: Judging::default(),
             tried: Vec::new(),
+            attempts: 0,
+            replica: None,
             asked: None,
             streamed: 0,
             at_most: Some(0),
-            cache: super::cache_hooks::Lookup::default(),
+            cache: cache_hooks::Part::None,
         }
     }
 
     fn report(&self, outcome: Outcome) {
-        if let (Some(x), Some(replica)) = (&self.x, self.tried.last()) {
+        if let (Some(x), Some((replica, _))) = (&self.x, &self.replica) {
             x.snapshot.pool.report(replica, outcome);
         }
     }
 
-    fn answered(&mut self) {
-        if let (Some(x), Some(asked)) = (&mut self.x, self.asked.take()) {
-            x.spent.upstream = asked.elapsed();
+    fn give_up_on_replica(&mut self) {
+        if let Some((replica, _)) = self.replica.take() {
+            self.tried.push(replica.id());
         }
-        self.report(Outcome::Answered);
     }
 
-    fn finished(&mut self) {
-        if let Some(x) = &self.x {
-            for replica in &self.tried {
-                x.snapshot.pool.release(replica);
-            }
+    /// Whether the budget lasts and there is somebody to ask.
+    fn may_try_again(&self) -> bool {
+        let Some(x) = &self.x else { return false };
+        let pool = &x.snapshot.pool;
+        let somebody = || pool.replicas().iter().any(|r| r.is_healthy() && !self.tried.contains(&r.id()));
+        x.refusal.is_none() && self.attempts <= usize::from(pool.settings().max_retries) && somebody()
+    }
+
+    fn answered(&mut self) {
+        if let (Some(x), Some(asked)) = (&mut self.x, self.asked.take()) {
+            x.spent.upstream = Some(asked.elapsed());
         }
     }
 }

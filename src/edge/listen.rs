@@ -7,10 +7,10 @@
 use super::conn::Conn;
 use super::{Edge, h1, h2};
 use crate::config::{ListenerSettings, PlainMode};
+use crate::telemetry::HandshakeOutcome;
 use crate::facts::{ClientAddr, Connection, PeerAddr, Scheme, TlsFacts};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use pingora_core::protocols::Stream;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -90,6 +90,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts until the gate stops.
 pub(crate) async fn run(edge: Arc<Edge>, listener: TcpListener, settings: ListenerSettings) {
     let mut stop = edge.stop.clone();
+    let meter = edge.gate.metrics().listener(if settings.tls { "tls" } else { "plain" });
     loop {
         let accepted = tokio::select! {
             biased;
@@ -103,15 +104,14 @@ pub(crate) async fn run(edge: Arc<Edge>, listener: TcpListener, settings: Listen
                 let (total, per_address) = (server.max_connections, server.max_connections_per_address);
                 let address = ClientAddr::new(peer.ip()).subscriber();
                 let Some(place) = edge.connections.enter(address, total, per_address) else {
-                    edge.gate.metrics().connection_refused();
+                    meter.refused();
                     continue;
                 };
-                edge.gate.metrics().connection_opened(settings.tls);
+                let counted = meter.opened();
                 let (edge, settings) = (edge.clone(), settings.clone());
                 tokio::spawn(async move {
                     serve(&edge, stream, peer, &settings).await;
-                    drop(place);
-                    edge.gate.metrics().connection_closed(settings.tls);
+                    drop((place, counted));
                 });
             }
             Err(e) => {
@@ -134,15 +134,15 @@ async fn serve(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, settings: 
     if !settings.tls {
         let redirect_to = (settings.plain == PlainMode::Redirect).then_some(settings.https_port);
         let facts = facts(Scheme::Http, None, redirect_to);
-        return h1::run(edge.clone(), Box::new(Conn::plain(stream)), facts).await;
+        return h1::run(edge.clone(), Conn::plain(stream), facts).await;
     }
     let started = Instant::now();
     let limit = edge.gate.current().times.handshake.0;
     let shaken = timeout(limit, TlsAcceptor::from(edge.tls.clone()).accept(stream)).await;
     let stream = match shaken {
         Ok(Ok(stream)) => stream,
-        Ok(Err(_)) => return edge.gate.metrics().handshake_failed(),
-        Err(_) => return edge.gate.metrics().handshake_timed_out(),
+        Ok(Err(_)) => return edge.gate.metrics().handshakes.count(HandshakeOutcome::Failed),
+        Err(_) => return edge.gate.metrics().handshakes.count(HandshakeOutcome::TimedOut),
     };
     let session = stream.get_ref().1;
     let alpn = match session.alpn_protocol() {
@@ -159,13 +159,14 @@ async fn serve(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, settings: 
         sni: session.server_name().map(Into::into),
         alpn,
     };
-    edge.gate.metrics().handshake_done(started.elapsed());
+    edge.gate.metrics().handshakes.count(HandshakeOutcome::Done);
+    edge.gate.metrics().handshake_seconds.observe(started.elapsed());
     let facts = facts(Scheme::Https, Some(tls), None);
-    let stream: Stream = Box::new(Conn::tls(stream));
+    let conn = Conn::tls(stream);
     if alpn == Some("h2") {
-        h2::run(edge.clone(), stream, facts).await;
+        h2::run(edge.clone(), Box::new(conn), facts).await;
     } else {
-        h1::run(edge.clone(), stream, facts).await;
+        h1::run(edge.clone(), conn, facts).await;
     }
 }
 

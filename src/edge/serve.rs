@@ -1,11 +1,13 @@
 //! One request, from its head on the wire to its record: admit, then answer, tunnel, or proxy.
 
+use super::conn::Framing;
 use super::forward;
 use super::hooks::{ADMITTED, Context, Slot};
 use super::respond::{self, Answer};
 use super::session::{Admitted as AdmittedSession, GiveBack, Hold, ReplayBody, Returned};
 use super::tunnel;
 use super::Edge;
+use crate::audit::Stage;
 use crate::balance::Outcome;
 use crate::facts::Connection;
 use crate::gate::{self, Body, Exchange, Held, Judging, RequestLine};
@@ -21,12 +23,17 @@ use pingora_http::ResponseHeader;
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::io::AsyncWriteExt as _;
 
 /// A request as the connection's loop hands it over.
 pub(super) struct Arrived {
     /// Its head has been read, its body not.
     pub(super) session: Box<ServerSession>,
+    /// HTTP/1: the head as it was sent.
+    pub(super) raw: Option<Bytes>,
+    /// HTTP/1: the guard over its body.
+    pub(super) framing: Option<Framing>,
     /// The client waits for `100 Continue`.
     pub(super) expects_continue: bool,
     /// A complete WebSocket handshake.
@@ -49,7 +56,7 @@ pub(super) enum After {
 
 /// Serves one request.
 pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrived: Arrived) -> After {
-    let Arrived { mut session, expects_continue, upgrade, early } = arrived;
+    let Arrived { mut session, raw, framing, expects_continue, upgrade, early } = arrived;
     let snapshot = edge.gate.current();
     session.set_write_timeout(Some(snapshot.times.send_idle.0));
     let header = session.req_header();
@@ -59,31 +66,29 @@ pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrive
         protocol: protocol(header.version).to_vec(),
     };
     let mut x = Box::new(Exchange::begin(snapshot, connection.clone(), line, header.headers.clone()));
+    x.raw = raw;
     if *edge.stop.borrow() {
         session.set_keepalive(None);
     }
     let parts = header_parts(&session);
-    let head = Head {
-        method: &parts.method,
-        version: parts.version,
-        scheme: connection.scheme,
-        uri: &parts.uri,
-        target: &parts.target,
-        headers: &parts.headers,
+    let head = match parts.version {
+        http::Version::HTTP_2 => Head::h2(&parts.method, &parts.uri, &parts.headers, connection.scheme),
+        version => Head::h1(&parts.method, version, &parts.target, &parts.headers, connection.scheme),
     };
     if let Some(port) = connection.redirect_to {
         return redirect(edge, session, x, &head, port).await;
     }
-    let mut body = SessionBody { session: &mut session, waits: expects_continue };
-    let admitted = match gate::admit(&mut x, &head, &mut body).await {
+    let mut body = SessionBody { session: &mut session, framing: framing.clone(), waits: expects_continue };
+    let admitted = match gate::admit(edge.gate.kept(), &mut x, &head, &mut body).await {
         ControlFlow::Continue(admitted) => admitted,
         ControlFlow::Break(refusal) => return refuse(edge, session, x, refusal).await,
     };
-    if upgrade && x.route().websocket {
+    if upgrade && x.route.as_ref().is_some_and(|route| route.websocket) {
         return Box::pin(open_tunnel(edge, session, x, early)).await;
     }
-    let waits = body_waits(&admitted.body, expects_continue);
-    proxy(edge, session, x, admitted, waits).await
+    let body = admitted.into_body();
+    let waits = expects_continue && matches!(body, Held::Streaming { .. });
+    proxy(edge, session, x, body, waits).await
 }
 
 struct Parts {
@@ -103,10 +108,6 @@ fn header_parts(session: &ServerSession) -> Parts {
         target: header.raw_path().to_vec(),
         headers: header.headers.clone(),
     }
-}
-
-fn body_waits(body: &Held, expects_continue: bool) -> bool {
-    expects_continue && matches!(body, Held::Streaming { .. })
 }
 
 fn protocol(version: http::Version) -> &'static [u8] {
@@ -138,18 +139,19 @@ pub(super) fn refuse_head(
         protocol: raw.version.to_vec(),
     };
     let mut x = Box::new(Exchange::begin(edge.gate.current(), connection.clone(), line, headers));
-    gate::identify_and_record(&mut x, &raw);
+    x.raw = Some(Bytes::copy_from_slice(head));
+    gate::note(edge.gate.kept(), &mut x);
     let refusal = Refusal::new(malformed.reason, malformed.to_string());
     let answer = respond::refusal(&refusal, &x.id, Some(&x.headers));
     x.status = answer.status;
-    x.refusal = Some(refusal);
+    x.refuse(refusal);
     edge.gate.record(x);
     answer
 }
 
 async fn refuse(edge: &Edge, mut session: Box<ServerSession>, mut x: Box<Exchange>, refusal: Refusal) -> After {
     if refusal.reason == Reason::Aborted {
-        x.refusal = Some(refusal);
+        x.refuse(refusal);
         edge.gate.record(x);
         return After::Close;
     }
@@ -159,7 +161,7 @@ async fn refuse(edge: &Edge, mut session: Box<ServerSession>, mut x: Box<Exchang
     answer.close |= unread;
     x.status = answer.status;
     x.bytes_out = answer.body.len() as u64;
-    x.refusal = Some(refusal);
+    x.refuse(refusal);
     let sent = respond::send(&mut session, &answer).await;
     edge.gate.record(x);
     finish(session, sent.is_ok(), unread).await
@@ -191,7 +193,7 @@ async fn redirect(
     match x.snapshot.model.read(head) {
         Ok(request) => {
             let target = String::from_utf8_lossy(request.forward_target()).into_owned();
-            let mut answer = respond::redirect(request.host(), port, &target, &x.id);
+            let mut answer = respond::redirect(request.authority().host(), port, &target, &x.id);
             answer.close |= !session.is_body_done();
             x.status = answer.status;
             x.request = Some(request);
@@ -208,10 +210,10 @@ async fn proxy(
     edge: &Arc<Edge>,
     mut session: Box<ServerSession>,
     mut x: Box<Exchange>,
-    admitted: gate::Admitted,
+    body: Held,
     waits: bool,
 ) -> After {
-    let (body, at_most) = match admitted.body {
+    let (body, at_most) = match body {
         Held::Whole { bytes, share } => {
             x.share = share;
             (ReplayBody::Held(bytes), None)
@@ -232,6 +234,8 @@ async fn proxy(
         hold: hold.clone(),
         judging: Judging::default(),
         tried: Vec::new(),
+        attempts: 0,
+        replica: None,
         asked: None,
         streamed: 0,
         at_most,
@@ -251,47 +255,48 @@ async fn proxy(
 }
 
 /// Opens a WebSocket tunnel for an admitted handshake, or relays what the replica says instead.
-async fn open_tunnel(edge: &Arc<Edge>, mut session: Box<ServerSession>, mut x: Box<Exchange>, early: Bytes) -> After {
+async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<Exchange>, early: Bytes) -> After {
     let snapshot = x.snapshot.clone();
     let pool = snapshot.pool.clone();
     let mut tried = Vec::new();
     let (replica, opened) = loop {
+        x.stage = Stage::Balance;
         let replica = match pool.pick(&tried) {
             Ok(replica) => replica,
             Err(refusal) => return refuse(edge, session, x, refusal).await,
         };
+        x.stage = Stage::Upstream;
         x.replica = Some(replica.name().clone());
         let head = match forward::handshake(&x) {
             Ok(head) => head,
             Err(e) => return refuse(edge, session, x, Refusal::new(Reason::Internal, e.to_string())).await,
         };
-        let answer = snapshot.times.response_idle.0;
-        let opened = tunnel::open(replica.address(), head, pool.connect_timeout(), answer).await;
+        let settings = pool.settings();
+        let asked = Instant::now();
+        let opened = tunnel::open(replica.address(), head, settings.connect_timeout.0, settings.read_timeout.0).await;
         match opened {
             Err(tunnel::TunnelError::Connect(e)) => {
                 pool.report(&replica, Outcome::ConnectFailed);
-                pool.release(&replica);
-                tried.push(replica);
-                if tried.len() > pool.max_retries() {
+                tried.push(replica.id());
+                if tried.len() > usize::from(settings.max_retries) {
                     let refusal = Refusal::new(Reason::UpstreamFailed, e.to_string());
                     return refuse(edge, session, x, refusal).await;
                 }
             }
-            other => break (replica, other),
+            other => {
+                x.spent.upstream = Some(asked.elapsed());
+                break (replica, other);
+            }
         }
     };
+    let in_flight = replica.enter();
     let after = match opened {
         Ok(tunnel::Opened::Tunnel(mut headers, upstream)) => {
-            pool.report(&replica, Outcome::Answered);
             if let Err(refusal) = gate::release_head(&mut x, 101, &headers, true) {
-                pool.release(&replica);
                 return refuse(edge, session, x, refusal).await;
             }
             forward::decorate_tunnel(&mut headers, &x);
-            let ServerSession::H1(h1) = *session else {
-                pool.release(&replica);
-                return After::Close;
-            };
+            let ServerSession::H1(h1) = *session else { return After::Close };
             let mut client = h1.into_inner();
             x.status = 101;
             let mut upstream = upstream;
@@ -301,11 +306,9 @@ async fn open_tunnel(edge: &Arc<Edge>, mut session: Box<ServerSession>, mut x: B
                 upstream.write_all(&early).await
             };
             if begun.await.is_ok() {
-                let guard = edge.gate.metrics().tunnel_opened();
                 let idle = snapshot.times.tunnel_idle.0;
                 drop(snapshot);
                 let moved = tunnel::run(client, upstream, idle, edge.drain, edge.stop.clone()).await;
-                drop(guard);
                 x.bytes_in = moved.up;
                 x.bytes_out = moved.down;
             }
@@ -313,11 +316,10 @@ async fn open_tunnel(edge: &Arc<Edge>, mut session: Box<ServerSession>, mut x: B
             After::Close
         }
         Ok(tunnel::Opened::Plain(response)) => {
-            pool.report(&replica, Outcome::Answered);
             relay(edge, session, x, response).await
         }
         Err(e) => {
-            pool.report(&replica, Outcome::Failed);
+            pool.report(&replica, Outcome::Broken);
             let reason = match e {
                 tunnel::TunnelError::Timeout => Reason::UpstreamTimeout,
                 _ => Reason::UpstreamFailed,
@@ -325,7 +327,7 @@ async fn open_tunnel(edge: &Arc<Edge>, mut session: Box<ServerSession>, mut x: B
             refuse(edge, session, x, Refusal::new(reason, e.to_string())).await
         }
     };
-    pool.release(&replica);
+    drop(in_flight);
     after
 }
 
@@ -360,7 +362,7 @@ async fn relay(
             if head.is_some() {
                 return refuse(edge, session, x, refusal).await;
             }
-            x.refusal = Some(refusal);
+            x.refuse(refusal);
             break false;
         }
         if judging.holds() {
@@ -393,6 +395,7 @@ async fn write_piece(
 /// A request body read from a session.
 struct SessionBody<'a> {
     session: &'a mut ServerSession,
+    framing: Option<Framing>,
     waits: bool,
 }
 
@@ -409,12 +412,16 @@ impl Body for SessionBody<'_> {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
-        self.session.read_request_body().await.map_err(|e| unreadable(&e))
+        let framing = self.framing.as_ref();
+        self.session.read_request_body().await.map_err(|e| unreadable(framing.and_then(Framing::fault), &e))
     }
 }
 
 /// A body that cannot be read: badly framed, or its sender left.
-fn unreadable(e: &Error) -> Refusal {
+fn unreadable(fault: Option<wire::Malformed>, e: &Error) -> Refusal {
+    if let Some(fault) = fault {
+        return fault.into();
+    }
     let reason = match e.etype() {
         ErrorType::ReadTimedout => Reason::TooSlow,
         ErrorType::ReadError | ErrorType::ConnectionClosed | ErrorType::H2Error => Reason::Aborted,

@@ -5,100 +5,214 @@
 
 use super::exchange::Exchange;
 use super::hold::{self, Body, Held};
-use crate::request::{Head, RequestModel};
+use crate::audit::Stage;
+use crate::facts::{RequestId, UserKey};
+use crate::inspect::{Origin, RawHead};
+use crate::reputation::Standing;
+use crate::request::{Head, wire};
+use crate::snapshot::Kept;
+use crate::telemetry::{LimitDecision, ReputationDecision};
 use crate::verdict::{Mode, Reason, Refusal};
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Proof that a request passed every station on the way in, with the body as it may go on. Only this module makes one,
+/// Proof that a request passed every station on the way in, with its body as it may go on. Only this module makes one,
 /// and nothing reaches the cache or a replica without it.
 pub struct Admitted {
-    /// The body: held and judged, or to be streamed because nothing here needs to read it.
-    pub body: Held,
-    sealed: (),
+    body: Held,
+}
+
+impl Admitted {
+    /// The body: held and judged, or to be streamed because nothing here has to read it.
+    pub fn into_body(self) -> Held {
+        self.body
+    }
 }
 
 /// Takes a request through the stations; `Break` says why it goes no further.
 ///
-/// Not one body byte is read before the head has passed every check on it, and the body is judged whole before
-/// anything behind the gate hears of the request.
+/// Not one body byte is read before the head has passed every check on it, and the body is judged whole before anything
+/// behind the gate hears of the request.
 pub async fn admit(
+    kept: &Kept,
     x: &mut Exchange,
     head: &Head<'_>,
     body: &mut impl Body,
 ) -> ControlFlow<Refusal, Admitted> {
     let s = x.snapshot.clone();
-    let enforce = Mode::Enforce;
-
-    let identified = s.clients.identify(x.connection.peer, &x.headers);
-    if let Some(client) = x.settle(enforce, identified)? {
-        x.client = client;
-        x.user = crate::facts::UserKey::Address(client.subscriber());
+    identify(kept, x)?;
+    if !kept.audit.has_room() {
+        let full = Refusal::new(Reason::Overloaded, "audit queue is full");
+        return Break(full.retry_after(Duration::from_secs(1)));
     }
-    if s.clients.is_trusted(x.connection.peer)
-        && let Some(id) = x.headers.get("x-request-id").and_then(|v| v.to_str().ok())
-        && let Some(id) = crate::facts::RequestId::from_peer(id)
-    {
-        x.id = id;
-    }
-    x.settle(s.reputation.mode(), s.reputation.check(x.client))?;
 
+    x.stage = Stage::Request;
     let request = match s.model.read(head) {
         Ok(request) => request,
         Err(refusal) => {
             // Two readings, or none: refused whatever the rules say, but they see it, for the record.
-            super::record_only(x);
+            show(x);
             return Break(refusal);
         }
     };
-    let route = s.policy.route(request.path(), request.method());
+    let route = s.policy.find(request.path()).clone();
+    let allowed = s.policy.route(request.path(), request.method()).map(|_| ());
     x.request = Some(request);
+    x.route = Some(route.clone());
 
     let user = s.users.identify(&x.headers, x.client);
-    if let Some(user) = x.settle(enforce, user)? {
+    if let Some(user) = x.settle(Stage::User, Mode::Enforce, user)? {
         x.user = user;
     }
-    let route = match route {
-        Ok(route) => route,
-        Err(refusal) => {
-            super::record_only(x);
-            return Break(refusal);
-        }
-    };
-    x.route = route.index;
     if route.require_user && x.user.verified().is_none() {
         return Break(Refusal::new(Reason::Unauthorized, "this route requires a user"));
     }
 
-    let taken = s.limits.take(&x.user, route.limit.as_deref(), x.now);
-    if let Some(quota) = x.settle(s.limits.mode(), taken)? {
-        x.quota = quota;
-    }
-    hold::may_come(head.headers, route, &s)?;
-
-    if route.inspect && s.inspect.enabled() {
-        let started = Instant::now();
-        let mut inspection = s.inspect.begin(x);
-        let verdict = inspection.head();
-        x.inspection = Some(inspection);
-        x.spent.inspect += started.elapsed();
-        x.settle(s.inspect.mode(), verdict)?;
+    limit(x, None)?;
+    if let Some(name) = route.limit.as_deref() {
+        limit(x, Some(name))?;
     }
 
-    let held = if x.inspection.as_ref().is_some_and(|inspection| inspection.wants_body()) {
-        let (held, bytes) = hold::hold(body, hold::limit(route, &s), &s.times, &s.kept.held).await?;
+    x.stage = Stage::Policy;
+    if let Err(refusal) = allowed {
+        show(x);
+        return Break(refusal);
+    }
+    hold::may_come(&x.headers, &route, &s)?;
+
+    if route.inspect && begin(x) {
+        phase(x, Stage::RequestHead, |inspection| inspection.head())?;
+    }
+    x.stage = Stage::RequestBody;
+    let wants_body = x.inspection.as_ref().is_some_and(|inspection| inspection.wants_body());
+    let held = if wants_body {
+        let (held, bytes) = hold::hold(body, hold::limit(&route, &s), &s.times, kept).await?;
         x.bytes_in = bytes;
         held
     } else {
         Held::Streaming { at_most: route.max_body.map(|size| size.0) }
     };
-
-    if let Some(mut inspection) = x.inspection.take() {
-        let started = Instant::now();
-        let verdict = inspection.body(held.bytes());
-        x.inspection = Some(inspection);
-        x.spent.inspect += started.elapsed();
-        x.settle(s.inspect.mode(), verdict)?;
+    if x.inspection.is_some() {
+        phase(x, Stage::RequestBody, |inspection| inspection.body(held.bytes()))?;
     }
-    Continue(Admitted { body: held, sealed: () })
+    Continue(Admitted { body: held })
+}
+
+/// Who is it, and is that address welcome?
+fn identify(kept: &Kept, x: &mut Exchange) -> ControlFlow<Refusal> {
+    let s = x.snapshot.clone();
+    let client = s.clients.identify(x.connection.peer, &x.headers);
+    if let Some(client) = x.settle(Stage::Client, Mode::Enforce, client)? {
+        x.client = client;
+        x.user = UserKey::Address(client.subscriber());
+    }
+    if s.clients.is_trusted(x.connection.peer)
+        && let Some(id) = x.headers.get("x-request-id").and_then(|v| v.to_str().ok()).and_then(RequestId::from_peer)
+    {
+        x.id = id;
+    }
+    let mode = s.reputation.mode();
+    let standing = s.reputation.check(x.client);
+    kept.metrics.reputation.count(match (&standing, mode) {
+        (Ok(Standing::Allowed(_)), _) => ReputationDecision::Allow,
+        (Ok(Standing::Unlisted), _) => ReputationDecision::Unlisted,
+        (Err(_), Mode::Enforce) => ReputationDecision::Deny,
+        (Err(_), Mode::Detect) => ReputationDecision::Detect,
+    });
+    x.settle(Stage::Reputation, mode, standing)?;
+    Continue(())
+}
+
+/// One token of one limit.
+fn limit(x: &mut Exchange, name: Option<&str>) -> ControlFlow<Refusal> {
+    let s = x.snapshot.clone();
+    let mode = s.limits.mode();
+    let taken = s.limits.take(&x.user, name, x.now);
+    let policy = name.unwrap_or(crate::limit::DEFAULT);
+    if let Some(meter) = s.meters.limits.get(policy) {
+        match (&taken, mode) {
+            (Ok(None), _) => {}
+            (Ok(Some(_)), _) => meter.count(LimitDecision::Allow),
+            (Err(_), Mode::Enforce) => meter.count(LimitDecision::Refuse),
+            (Err(_), Mode::Detect) => meter.count(LimitDecision::Detect),
+        }
+    }
+    if let Some(quota) = x.settle(Stage::Limit, mode, taken)?.flatten() {
+        // The tightest limit is the one a client has to know.
+        if x.quota.as_ref().is_none_or(|known| quota.remaining < known.remaining) {
+            x.quota = Some(quota);
+        }
+    }
+    Continue(())
+}
+
+/// Begins the rules' transaction; `false` if there are no rules.
+fn begin(x: &mut Exchange) -> bool {
+    let snapshot = x.snapshot.clone();
+    let origin = Origin { client: x.client, connection: &x.connection, id: &x.id, at: x.now.wall };
+    let inspection = match &x.raw {
+        Some(raw) => {
+            let read = wire::lenient(raw);
+            let mut fields = read.headers.iter().copied();
+            let head =
+                RawHead { method: read.method, target: read.target, protocol: read.version, headers: &mut fields };
+            snapshot.inspect.begin(&origin, head)
+        }
+        None => {
+            let host = x.request.as_ref().map(|r| r.authority().to_string()).filter(|_| !x.headers.contains_key("host"));
+            let host = host.as_ref().map(|host| (&b"host"[..], host.as_bytes()));
+            let fields = x.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+            let mut fields = host.into_iter().chain(fields);
+            let line = &x.line;
+            let head = RawHead {
+                method: &line.method,
+                target: &line.target,
+                protocol: &line.protocol,
+                headers: &mut fields,
+            };
+            snapshot.inspect.begin(&origin, head)
+        }
+    };
+    x.inspection = inspection;
+    x.inspection.is_some()
+}
+
+/// Shows phase 1 a head that is refused whatever the rules say: what they match belongs into the record.
+fn show(x: &mut Exchange) {
+    let stage = x.stage;
+    if begin(x) {
+        let started = Instant::now();
+        if let Some(inspection) = &mut x.inspection {
+            let _ = inspection.head();
+        }
+        x.spent.phases[0] = started.elapsed();
+    }
+    x.stage = stage;
+}
+
+/// Runs one phase of the rules on the request.
+fn phase(
+    x: &mut Exchange,
+    stage: Stage,
+    judge: impl FnOnce(&mut crate::inspect::Inspection) -> Result<(), Refusal>,
+) -> ControlFlow<Refusal> {
+    let mode = x.snapshot.inspect.mode();
+    let Some(mut inspection) = x.inspection.take() else { return Continue(()) };
+    let started = Instant::now();
+    let verdict = judge(&mut inspection);
+    x.inspection = Some(inspection);
+    let slot = usize::from(stage == Stage::RequestBody);
+    if let Some(spent) = x.spent.phases.get_mut(slot) {
+        *spent = started.elapsed();
+    }
+    x.settle(stage, mode, verdict)?;
+    Continue(())
+}
+
+/// A head that could not become a request: finds out who sent it and shows it to phase 1, for the record. It is refused
+/// whatever comes of that.
+pub fn note(kept: &Kept, x: &mut Exchange) {
+    let _ = identify(kept, x);
+    x.stage = Stage::Listener;
+    show(x);
 }

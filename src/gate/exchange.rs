@@ -1,12 +1,13 @@
 //! One request and its response, as facts gathered on the way. Facts are added, never taken back; stages do not see
 //! this type, only what they are given from it.
 
-use crate::cache::CacheStatus;
+use crate::audit::{Finding, Stage};
 use crate::facts::{ClientAddr, Connection, Now, RequestId, UserKey};
 use crate::inspect::Inspection;
-use crate::policy::RouteIndex;
+use crate::policy::Route;
 use crate::request::Request;
 use crate::snapshot::Snapshot;
+use crate::telemetry::CacheStatus;
 use crate::verdict::{Action, Mode, Quota, Refusal};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,10 +16,10 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long the parts of an exchange took.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Durations {
-    /// In the rules, request and response.
-    pub inspect: Duration,
-    /// From choosing a replica to its response head; zero when none was asked.
-    pub upstream: Duration,
+    /// In the rules, by phase 1 to 4; zero where a phase did not run.
+    pub phases: [Duration; 4],
+    /// From choosing a replica to its response head; `None` when none was asked.
+    pub upstream: Option<Duration>,
 }
 
 /// One request and what became of it.
@@ -41,16 +42,22 @@ pub struct Exchange {
     pub headers: http::HeaderMap,
     /// The method, target and protocol as they came, for the record.
     pub line: RequestLine,
-    /// Which route.
-    pub route: RouteIndex,
+    /// HTTP/1: the whole head as it was sent, which the rules read.
+    pub raw: Option<bytes::Bytes>,
+    /// The share of the budget for held bodies.
+    pub share: Option<tokio::sync::OwnedSemaphorePermit>,
+    /// The route it takes; `None` until it is known.
+    pub route: Option<Arc<Route>>,
     /// The rules' transaction.
     pub inspection: Option<Inspection>,
     /// The limit that counted it.
     pub quota: Option<Quota>,
+    /// The station it is at.
+    pub stage: Stage,
+    /// Every reason to refuse it that was found, those of detect mode included; the enforced one is the last.
+    pub findings: Vec<Finding>,
     /// What refused it.
     pub refusal: Option<Refusal>,
-    /// What would have refused it in enforce mode.
-    pub detected: Vec<Refusal>,
     /// The status sent; 0 when none was.
     pub status: u16,
     /// Request body bytes read.
@@ -86,7 +93,7 @@ impl Exchange {
     ) -> Self {
         let client = ClientAddr::new(connection.peer.0.ip());
         Self {
-            route: snapshot.policy.default_route(),
+            route: None,
             snapshot,
             connection,
             now: Now { mono: Instant::now(), wall: SystemTime::now() },
@@ -96,10 +103,13 @@ impl Exchange {
             request: None,
             headers,
             line,
+            raw: None,
+            share: None,
             inspection: None,
             quota: None,
+            stage: Stage::Listener,
+            findings: Vec::new(),
             refusal: None,
-            detected: Vec::new(),
             status: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -109,17 +119,38 @@ impl Exchange {
         }
     }
 
-    /// Takes a stage's verdict: a fact goes on; a refusal ends the request, unless the stage only detects and the reason
-    /// allows that. This is the one place that tells the two apart.
-    pub(super) fn settle<T>(&mut self, mode: Mode, verdict: Result<T, Refusal>) -> ControlFlow<Refusal, Option<T>> {
+    /// Takes a station's verdict: a fact goes on; a refusal ends the request, unless the station only detects and the
+    /// reason allows that. This is the one place that tells the two apart.
+    pub(super) fn settle<T>(
+        &mut self,
+        stage: Stage,
+        mode: Mode,
+        verdict: Result<T, Refusal>,
+    ) -> ControlFlow<Refusal, Option<T>> {
+        self.stage = stage;
         match verdict {
             Ok(fact) => ControlFlow::Continue(Some(fact)),
             Err(refusal) if mode == Mode::Detect && refusal.reason.may_detect() => {
-                self.detected.push(refusal);
+                let Refusal { reason, detail, .. } = refusal;
+                self.findings.push(Finding { stage, reason, detail, enforced: false });
                 ControlFlow::Continue(None)
             }
             Err(refusal) => ControlFlow::Break(refusal),
         }
+    }
+
+    /// Refuses the request at the station it is at, unless it has been refused already.
+    pub fn refuse(&mut self, refusal: Refusal) -> &Refusal {
+        if self.refusal.is_none() {
+            let (reason, detail) = (refusal.reason, refusal.detail.clone());
+            self.findings.push(Finding { stage: self.stage, reason, detail, enforced: true });
+        }
+        self.refusal.get_or_insert(refusal)
+    }
+
+    /// The version it came in.
+    pub fn version(&self) -> http::Version {
+        self.request.as_ref().map_or(http::Version::HTTP_11, |request| request.version())
     }
 
     /// What the audit event and the metrics call the outcome.

@@ -5,7 +5,9 @@
 //! the rest flows; event streams and whatever the rules do not read flow at once.
 
 use super::exchange::Exchange;
-use crate::verdict::{Mode, Refusal};
+use crate::audit::Stage;
+use crate::inspect::Inspection;
+use crate::verdict::Refusal;
 use bytes::{Bytes, BytesMut};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -31,25 +33,29 @@ impl Judging {
     pub fn holds(&self) -> bool {
         self.state != State::Through
     }
+
+    /// Whether nothing of the response's body has come yet.
+    pub fn untouched(&self) -> bool {
+        self.held.is_empty()
+    }
 }
 
-/// Phase 3. Gives how the body goes on.
+/// Phase 3, and phase 4 for a response whose body the rules do not read. Gives how the body goes on.
 ///
 /// # Errors
 /// The rules refuse the response.
-pub fn head(x: &mut Exchange, status: u16, headers: &http::HeaderMap, stream: bool) -> Result<Judging, Refusal> {
-    let snapshot = x.snapshot.clone();
-    let mode = snapshot.inspect.mode();
-    let Some(mut inspection) = x.inspection.take() else { return Ok(Judging::default()) };
-    let started = Instant::now();
-    let verdict = inspection.response_head(status, headers);
-    let reads_body = !stream && !is_event_stream(headers) && inspection.wants_response_body();
-    x.inspection = Some(inspection);
-    x.spent.inspect += started.elapsed();
-    settle(x, mode, verdict)?;
-    let window = snapshot.inspect.response_window();
-    let state = if reads_body { State::Holding(window) } else { State::Through };
-    Ok(Judging { held: BytesMut::new(), state })
+pub fn head(x: &mut Exchange, status: u16, headers: &http::HeaderMap, bodiless: bool) -> Result<Judging, Refusal> {
+    if x.inspection.is_none() {
+        return Ok(Judging::default());
+    }
+    phase(x, Stage::ResponseHead, |inspection| inspection.response_head(status, headers))?;
+    let streams = x.route.as_ref().is_some_and(|route| route.stream) || is_event_stream(headers);
+    let reads = x.inspection.as_ref().is_some_and(Inspection::wants_response_body);
+    if bodiless || streams || !reads || is_encoded(headers) {
+        phase(x, Stage::ResponseBody, |inspection| inspection.response_body(&[]))?;
+        return Ok(Judging::default());
+    }
+    Ok(Judging { held: BytesMut::new(), state: State::Holding(x.snapshot.inspect.response_window()) })
 }
 
 /// Phase 4, piece by piece: keeps `piece` back, or replaces it by everything that may go.
@@ -68,20 +74,27 @@ pub fn body(x: &mut Exchange, judging: &mut Judging, piece: &mut Option<Bytes>, 
     let mut held = std::mem::take(&mut judging.held);
     held.extend_from_slice(&part);
     let held = held.freeze();
-    let mode = x.snapshot.inspect.mode();
-    if let Some(mut inspection) = x.inspection.take() {
-        let started = Instant::now();
-        let verdict = inspection.response_body(held.get(..window).unwrap_or(&held));
-        x.inspection = Some(inspection);
-        x.spent.inspect += started.elapsed();
-        settle(x, mode, verdict)?;
-    }
+    let read = held.get(..window).unwrap_or(&held);
+    phase(x, Stage::ResponseBody, |inspection| inspection.response_body(read))?;
     *piece = Some(held);
     Ok(())
 }
 
-fn settle(x: &mut Exchange, mode: Mode, verdict: Result<(), Refusal>) -> Result<(), Refusal> {
-    match x.settle(mode, verdict) {
+fn phase(
+    x: &mut Exchange,
+    stage: Stage,
+    judge: impl FnOnce(&mut Inspection) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let mode = x.snapshot.inspect.mode();
+    let Some(mut inspection) = x.inspection.take() else { return Ok(()) };
+    let started = Instant::now();
+    let verdict = judge(&mut inspection);
+    x.inspection = Some(inspection);
+    let slot = if stage == Stage::ResponseHead { 2 } else { 3 };
+    if let Some(spent) = x.spent.phases.get_mut(slot) {
+        *spent = started.elapsed();
+    }
+    match x.settle(stage, mode, verdict) {
         ControlFlow::Continue(_) => Ok(()),
         ControlFlow::Break(refusal) => Err(refusal),
     }
@@ -90,4 +103,9 @@ fn settle(x: &mut Exchange, mode: Mode, verdict: Result<(), Refusal>) -> Result<
 fn is_event_stream(headers: &http::HeaderMap) -> bool {
     let kind = headers.get(http::header::CONTENT_TYPE).map(|v| v.as_bytes()).unwrap_or_default();
     kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+/// A compressed body shows the rules nothing; holding it would only delay it.
+fn is_encoded(headers: &http::HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes() != b"identity")
 }

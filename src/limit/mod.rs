@@ -12,9 +12,10 @@
 //! A bucket that is whole again is the same as none and is dropped: by [`Limits::housekeep`], and by a new user who finds
 //! no room, at most once a second. When every bucket is in use, users without one share an overflow bucket, one for each
 //! part of the table (up to 256), of the same rate: a flood of new addresses exhausts that bucket and not the memory, and
-//! users who already have a bucket keep it. Cost: one hash and one short lock.
+//! users who already have a bucket keep it. Verified users always get one; they are as many as the configuration names.
+//! Cost: two hashes and one short lock.
 //!
-//! *Open or closed.* Closed: a new user in a flood is limited together with it. There is no failure to pass on, because
+//! *Open or closed.* Closed: a new address in a flood is limited together with it. There is no failure to pass on, because
 //! all state is local. The buckets of a policy whose rate, burst and `max_keys` are unchanged outlive a reload.
 
 mod settings;
@@ -83,7 +84,11 @@ impl Limits {
         let mut faults = Vec::new();
         if !KEYS.contains(&settings.max_keys) {
             let mend = format!("write a number from {} to {}", KEYS.start(), KEYS.end());
-            faults.push(Fault::key("max_keys", format!("{} buckets a policy is out of bounds", settings.max_keys), mend));
+            faults.push(Fault::key(
+                "max_keys",
+                format!("{} buckets a policy is out of bounds", settings.max_keys),
+                mend,
+            ));
         }
         if settings.policies.contains_key(DEFAULT) {
             let what = "the name \"default\" belongs to the limit of routes that name none";

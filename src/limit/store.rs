@@ -40,7 +40,8 @@ impl Watch {
     fn advance(&self, now: Instant) -> u64 {
         let first = *self.0.first.get_or_init(|| now);
         // Half the range is 292 years, and leaves room for governor's sums.
-        let nanos = u64::try_from(now.saturating_duration_since(first).as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 2);
+        let nanos =
+            u64::try_from(now.saturating_duration_since(first).as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 2);
         self.0.latest.fetch_max(nanos, Ordering::Relaxed).max(nanos)
     }
 }
@@ -178,7 +179,8 @@ impl StateStore for Handle {
                 shard.sweep(now);
             }
         }
-        if shard.buckets.len() < table.room {
+        // Verified users are as many as the configuration names, so they need no bound of ours.
+        if shard.buckets.len() < table.room || key.verified().is_some() {
             let (outcome, next) = decide(None)?;
             shard.buckets.insert(key.clone(), next.as_u64());
             return Ok(outcome);

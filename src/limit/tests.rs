@@ -99,7 +99,7 @@ fn unchanged_policies_keep_their_buckets_over_a_reload() {
 #[test]
 fn a_flood_of_new_users_is_bounded_and_spares_the_known() {
     let (limits, time) = (limits("max_keys = 4096\ndefault = { rate = \"1/m\", burst = 2 }"), time());
-    let known = UserKey::ApiKey("ci".into());
+    let known = user(1 << 39);
     assert!(limits.take(&known, None, time.at(Duration::ZERO)).is_ok());
     let admitted = (0..40_000).filter(|n| limits.take(&user(*n), None, time.at(SECOND)).is_ok()).count();
     let held: usize = limits.buckets().map(|(_, n)| n).sum();
@@ -110,6 +110,13 @@ fn a_flood_of_new_users_is_bounded_and_spares_the_known() {
     assert!(limits.take(&known, None, time.at(SECOND)).is_ok(), "a known user keeps the bucket");
     assert!(limits.take(&known, None, time.at(SECOND)).is_err(), "with what was left in it");
     assert!(limits.take(&user(1 << 40), None, time.at(2 * SECOND)).is_err(), "strangers wait while the flood lasts");
+    let verified = UserKey::ApiKey("ci".into());
+    assert_eq!(
+        limits.take(&verified, None, time.at(2 * SECOND)).unwrap().unwrap().remaining,
+        1,
+        "verified users do not"
+    );
+    assert_eq!(limits.take(&verified, None, time.at(2 * SECOND)).unwrap().unwrap().remaining, 0);
     // The first newcomer after the flood finds room without any housekeeping.
     assert!(limits.take(&user(1 << 41), None, time.at(120 * SECOND)).is_ok());
     limits.housekeep(time.at(600 * SECOND));
@@ -170,7 +177,6 @@ proptest! {
                     refused_until = elapsed + wait;
                 }
             }
-            // A client that waits as told is served; checked on the side, so as not to take its token.
         }
         let rate = f64::from(count) / Duration::from_millis(per_millis).as_secs_f64();
         for (i, from) in admitted.iter().enumerate() {

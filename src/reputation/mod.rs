@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn the_longest_prefix_wins_over_all_lists() {
         use ListAction::{Allow, Deny};
-        let bad = "# bad hosts\n10.0.0.0/8 ; whole\n\n192.0.2.7\r\n2001:db8::/32\n198.51.100.0/24\n::ffff:203.0.113.0/120";
+        let bad =
+            "# bad hosts\n10.0.0.0/8 ; whole\n\n192.0.2.7\r\n2001:db8::/32\n198.51.100.0/24\n::ffff:203.0.113.0/120";
         let good = "10.1.0.0/16\n2001:db8:1::/48\n198.51.100.0/24";
         let worse = "10.1.2.0/24\n2001:db8:1:2::1\n255.255.255.255\nffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\n";
         let reputation =

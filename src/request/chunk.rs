@@ -44,18 +44,29 @@ const NOT_IN_TRAILERS: [&str; 17] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// In a chunk's size.
-    Size { value: u64, digits: u8 },
+    Size {
+        value: u64,
+        digits: u8,
+    },
     /// In a chunk's extensions.
-    Extension { value: u64 },
+    Extension {
+        value: u64,
+    },
     /// CR seen after size or extensions.
-    SizeLf { value: u64 },
+    SizeLf {
+        value: u64,
+    },
     /// In data: of a chunk, or of a body with a length.
-    Data { left: u64 },
+    Data {
+        left: u64,
+    },
     /// After a chunk's data.
     DataCr,
     DataLf,
     /// In the trailer section, this line so far.
-    Trailer { line: Vec<u8> },
+    Trailer {
+        line: Vec<u8>,
+    },
     Done,
 }
 

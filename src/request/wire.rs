@@ -219,7 +219,11 @@ fn request_line<'a>(line: &'a [u8], start: usize, limits: &HeadLimits) -> Result
         return bad("no request target", first);
     };
     if target.len() > limits.target.bytes() {
-        return Err(Malformed::new(Reason::TargetTooLong, "request target is longer than the limit", start + first + 1));
+        return Err(Malformed::new(
+            Reason::TargetTooLong,
+            "request target is longer than the limit",
+            start + first + 1,
+        ));
     }
     // RFC 3986 section 2: a URI is visible ASCII; RFC 9112 section 3.2: white space in a target is invalid. The
     // characters that RFC 3986 leaves out but browsers send (`|`, `"`, `<`, …) have one reading and pass.

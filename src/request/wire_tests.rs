@@ -11,8 +11,7 @@ fn run(head: &[u8]) -> Result<Framing, Malformed> {
     check(head, &HeadLimits::default())
 }
 
-const PLAIN: Framing =
-    Framing { start: 0, body: Body::None, expects_continue: false, keep_alive: true, upgrade: None };
+const PLAIN: Framing = Framing { start: 0, body: Body::None, expects_continue: false, keep_alive: true, upgrade: None };
 const WS: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n\
                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 

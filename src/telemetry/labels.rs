@@ -193,6 +193,8 @@ impl Label for Reason {
         Self::UpstreamFailed,
         Self::UpstreamTimeout,
         Self::Internal,
+        Self::Aborted,
+        Self::NotStored,
     ];
 
     fn text(self) -> &'static str {
@@ -220,6 +222,8 @@ impl Label for Reason {
             Self::UpstreamFailed => 16,
             Self::UpstreamTimeout => 17,
             Self::Internal => 18,
+            Self::Aborted => 19,
+            Self::NotStored => 20,
         }
     }
 }

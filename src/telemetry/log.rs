@@ -64,7 +64,8 @@ impl LogSettings {
             })
         };
         // EnvFilter takes a bare unknown word for a module's name and then logs nothing but that module.
-        let known = |word: &str| word.parse::<LevelFilter>().is_ok() || word.contains(['=', '[']);
+        let level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+        let known = |word: &str| level(word) || word.contains(['=', '[']);
         if let Some(word) = self.level.split(',').map(str::trim).find(|word| !known(word)) {
             let what = format!("{word:?} is no log level");
             let mend = "write error, warn, info, debug, trace or off, and module=level after commas";

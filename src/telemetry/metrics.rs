@@ -15,7 +15,7 @@ use prometheus::{
     Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::SystemTime;
 
 /// 0.1 ms to 60 s: from a cached answer to an agent that thinks.
@@ -123,7 +123,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     rule_hits: IntCounterVec,
-    rule_ids: Mutex<HashSet<u64>>,
+    rule_ids: Mutex<BTreeSet<u64>>,
     limit_decisions: IntCounterVec,
     replica_healthy: IntGaugeVec,
     replica_requests: IntCounterVec,
@@ -306,17 +306,24 @@ impl Metrics {
         RouteMetrics::new(name, self.requests.clone(), Seconds(self.request_seconds.with_label_values(&[name])))
     }
 
-    /// The handle for the loaded rules. Series of rules that are no longer loaded end.
+    /// The handle for the loaded rules.
     pub fn rules(&self, ids: impl IntoIterator<Item = u64>) -> RuleMetrics {
-        let loaded: HashSet<u64> = ids.into_iter().collect();
-        let mut sorted: Box<[u64]> = loaded.iter().copied().collect();
-        sorted.sort_unstable();
-        let before = std::mem::replace(&mut *self.rule_ids.lock(), loaded.clone());
-        for gone in before.difference(&loaded) {
-            // A rule that never matched has no series to end.
-            let _ = self.rule_hits.remove_label_values(&[gone.to_string()]);
-        }
-        RuleMetrics::new(sorted, self.rule_hits.clone())
+        let loaded: BTreeSet<u64> = ids.into_iter().collect();
+        self.rule_ids.lock().extend(&loaded);
+        RuleMetrics::new(loaded.into_iter().collect(), self.rule_hits.clone())
+    }
+
+    /// Ends the series of all rules but these, after a reload.
+    pub fn keep_rules(&self, ids: impl IntoIterator<Item = u64>) {
+        let loaded: BTreeSet<u64> = ids.into_iter().collect();
+        self.rule_ids.lock().retain(|known| {
+            let keep = loaded.contains(known);
+            if !keep {
+                // A rule that never matched has no series to end.
+                let _ = self.rule_hits.remove_label_values(&[known.to_string()]);
+            }
+            keep
+        });
     }
 
     /// The handle of a rate limit, by its name in the configuration.
@@ -529,7 +536,7 @@ mod tests {
         let text = m.render();
         assert!(has(&text, r#"gatehouse_rule_hits_total{rule="942100"} 2"#), "{text}");
         assert!(!text.contains(r#"rule="7""#) && !text.contains(r#"rule="1""#), "{text}");
-        m.rules([1]);
+        m.keep_rules([1]);
         assert!(!m.render().contains("942100"));
     }
 

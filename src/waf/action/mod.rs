@@ -8,6 +8,7 @@
 mod ctl;
 mod setvar;
 
+pub(crate) use ctl::parse_ids;
 pub use ctl::{AuditEngine, Ctl, Ids, Processor};
 pub use setvar::{Operation, SetVar, Store};
 

@@ -137,8 +137,21 @@ fn what_is_normal_stays_normal() {
     }
 }
 
-/// Vectors that we do not follow: name, input as the file writes it, why.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+const NO_NUL: &str = "the reference adds a NUL behind a comment that ends the value; patterns with `$` would miss";
+
+/// Vectors that we do not follow: name, how the input begins, why.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("cssDecode", "test\\a\\b\\f", "wants a blank eaten behind an escaped NUL, though only hexadecimal escapes eat one"),
+    ("removeComments", "/* TestCase */", NO_NUL),
+    ("removeComments", "/*TestCase*/", NO_NUL),
+    ("removeComments", "/* TestCase*/", NO_NUL),
+    ("removeComments", "/*TestCase */", NO_NUL),
+    ("removeComments", "/* Test\\nCase */", NO_NUL),
+    ("removeComments", "/* Test\r\nCase */", NO_NUL),
+    ("removeComments", "/* Test\nCase */", NO_NUL),
+    ("removeComments", "/* Test\rCase */", NO_NUL),
+    ("urlDecodeUni", "+%u0000%u0001", "made without a best-fit map: code page 20127 narrows U+00A0 to U+00FF to letters"),
+];
 
 #[test]
 fn reference_vectors() {
@@ -157,7 +170,7 @@ fn reference_vectors() {
             let (name, input) = (text("name"), text("input"));
             let got = apply(&name, &unescape(&input));
             let same = got == unescape(&text("output"));
-            let excepted = EXCEPTIONS.iter().any(|(n, i, _)| *n == name && *i == input);
+            let excepted = EXCEPTIONS.iter().any(|(n, begins, _)| *n == name && input.starts_with(begins));
             match (same, excepted) {
                 (true, false) | (false, true) => followed += usize::from(same),
                 (true, true) => failures.push(format!("{name} {input:?} passes now: take it off the list")),

@@ -1,0 +1,69 @@
+//! The command line. Exit codes: 0 ok, 1 a fault was found, 2 wrong usage.
+
+mod check;
+mod demo;
+mod demo_replica;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// An edge reverse proxy and web application firewall.
+#[derive(Debug, Parser)]
+#[command(name = "gatehouse", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the whole gate on loopback with three sample replicas and nothing configured.
+    ///
+    /// Makes its own development certificate, keeps its state and the audit file in a temporary folder, and prints what
+    /// to try. Ctrl-C ends it.
+    Demo {
+        /// Port of the TLS listener.
+        #[arg(long, default_value_t = 8443, env = "GATEHOUSE_TLS_PORT")]
+        tls_port: u16,
+        /// Port of the plain listener, which redirects to the TLS listener.
+        #[arg(long, default_value_t = 8080, env = "GATEHOUSE_HTTP_PORT")]
+        http_port: u16,
+        /// Port of the admin listener.
+        #[arg(long, default_value_t = 9180, env = "GATEHOUSE_ADMIN_PORT")]
+        admin_port: u16,
+        /// Where the configuration, the certificate and the audit file of the demo are put.
+        #[arg(long, default_value = "/tmp/gatehouse-demo")]
+        dir: PathBuf,
+    },
+    /// Runs the gate in the foreground.
+    ///
+    /// SIGHUP reloads the configuration and everything it names; so does a change of any of these files. SIGTERM and
+    /// SIGINT stop accepting, let requests in flight end, and exit with 0.
+    Run {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Loads everything a configuration names without listening, and says what is wrong and how to mend it.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Also prints the configuration with every default filled in, secrets masked.
+        #[arg(long)]
+        effective: bool,
+    },
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Demo { tls_port, http_port, admin_port, dir } => {
+            demo::run(&demo::Ports { tls: tls_port, http: http_port, admin: admin_port }, &dir)
+        }
+        Command::Run { config } => run::run(&config),
+        Command::Check { config, effective } => check::run(&config, effective, crate::server::verify),
+    }
+}

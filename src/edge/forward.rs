@@ -1,0 +1,277 @@
+//! Heads written anew: the request a replica gets, the response a client gets.
+//!
+//! Nothing is passed on by default framing or identity wise: hop-by-hop fields end here both ways (RFC 9110 section
+//! 7.6.1), the client's claims about who it is are replaced by ours, and the target and authority are those that were
+//! judged.
+
+use super::session::ReplayBody;
+use crate::gate::Exchange;
+use crate::request::hop;
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Version};
+use http_body_util::Empty;
+use pingora_error::{Error, ErrorType, OrErr, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+fn unread() -> Box<Error> {
+    Error::explain(ErrorType::InternalError, "an exchange without a request model")
+}
+
+/// The request for a replica, HTTP/1.1.
+///
+/// # Errors
+/// A part that cannot be written, which the request model would have refused.
+pub(super) fn request(x: &Exchange, body: &ReplayBody) -> Result<RequestHeader> {
+    let request = x.request.as_ref().ok_or_else(unread)?;
+    let mut head = RequestHeader::build(request.method().clone(), request.forward_target(), Some(x.headers.len() + 8))?;
+    head.set_version(Version::HTTP_11);
+    for (name, value) in fields(x)? {
+        head.append_header(name, value)?;
+    }
+    match body {
+        ReplayBody::Held(bytes) => {
+            head.remove_header(&header::CONTENT_LENGTH);
+            let may_have_none = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+            if !bytes.is_empty() || (!may_have_none && x.headers.contains_key(header::CONTENT_LENGTH)) {
+                head.insert_header(header::CONTENT_LENGTH, bytes.len())?;
+            }
+        }
+        ReplayBody::Streaming if x.headers.contains_key(header::CONTENT_LENGTH) => {}
+        ReplayBody::Streaming if x.headers.contains_key(header::TRANSFER_ENCODING) || x.version() == Version::HTTP_2 => {
+            // HTTP/2 need not say how long its body is; whether there is one shows when it is read.
+            if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+                head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+            }
+        }
+        ReplayBody::Streaming => {}
+    }
+    Ok(head)
+}
+
+/// A WebSocket handshake for a replica.
+///
+/// # Errors
+/// As [`request`].
+pub(super) fn handshake(x: &Exchange) -> Result<http::Request<Empty<Bytes>>> {
+    let request = x.request.as_ref().ok_or_else(unread)?;
+    let target = std::str::from_utf8(request.forward_target()).or_err(ErrorType::InternalError, "target is no text")?;
+    let mut out = http::Request::builder()
+        .method(Method::GET)
+        .uri(target)
+        .body(Empty::new())
+        .or_err(ErrorType::InternalError, "building the handshake")?;
+    for (name, value) in fields(x)? {
+        if name != header::CONTENT_LENGTH {
+            out.headers_mut().append(name, value);
+        }
+    }
+    out.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    out.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    Ok(out)
+}
+
+/// The fields a replica gets, framing aside.
+fn fields(x: &Exchange) -> Result<Vec<(HeaderName, HeaderValue)>> {
+    let request = x.request.as_ref().ok_or_else(unread)?;
+    let s = &x.snapshot;
+    let gone = hop::fields(&x.headers);
+    let authority = request.authority().to_string();
+    let mut out = Vec::with_capacity(x.headers.len() + 8);
+    let host = HeaderValue::from_str(&authority).or_err(ErrorType::InternalError, "authority is no field value")?;
+    out.push((header::HOST, host));
+    let plain_responses = x.inspection.is_some() && s.inspect.reads_response_bodies();
+    for (name, value) in &x.headers {
+        let ends_here = *name == header::HOST
+            || *name == header::EXPECT
+            || *name == header::TRAILER
+            || *name == X_REQUEST_ID
+            || *name == TRACEPARENT
+            || (*name == header::ACCEPT_ENCODING && plain_responses)
+            || (*name == header::COOKIE && request.joined_cookie().is_some())
+            || gone.contains(name)
+            || s.forwarding.strips(name.as_str());
+        if ends_here {
+            continue;
+        }
+        if *name == header::IF_NONE_MATCH {
+            out.push((name.clone(), strong(value)));
+            continue;
+        }
+        out.push((name.clone(), value.clone()));
+    }
+    if let Some(cookie) = request.joined_cookie() {
+        out.push((header::COOKIE, cookie.clone()));
+    }
+    out.extend(s.forwarding.headers(x.client, request.scheme(), &authority, &x.user));
+    if let Ok(id) = HeaderValue::from_str(x.id.as_str()) {
+        out.push((X_REQUEST_ID, id));
+    }
+    out.push((TRACEPARENT, traceparent(x)));
+    if !x.headers.contains_key(TRACEPARENT) {
+        // A state without its parent belongs to no trace (W3C Trace Context section 3.3).
+        out.retain(|(name, _)| *name != TRACESTATE);
+    }
+    Ok(out)
+}
+
+/// A single weakened validator without its mark: replicas compare entity tags as plain strings, and what they sent had
+/// none. Lists and `*` stay as they are.
+fn strong(value: &HeaderValue) -> HeaderValue {
+    let bytes = value.as_bytes();
+    match bytes.strip_prefix(b"W/\"") {
+        Some(rest) if rest.iter().filter(|b| **b == b'"').count() == 1 && rest.ends_with(b"\"") => {
+            bytes.get(2..).and_then(|tag| HeaderValue::from_bytes(tag).ok()).unwrap_or_else(|| value.clone())
+        }
+        _ => value.clone(),
+    }
+}
+
+/// The trace context (W3C Trace Context section 3.2): the client's trace goes on under a span of ours, or one begins.
+fn traceparent(x: &Exchange) -> HeaderValue {
+    let given = x.headers.get(TRACEPARENT).and_then(|v| v.to_str().ok()).and_then(trace_of);
+    let span: u64 = rand::random::<u64>() | 1;
+    let text = match given {
+        Some((trace, flags)) => format!("00-{trace}-{span:016x}-{flags}"),
+        None => format!("00-{:032x}-{span:016x}-01", rand::random::<u128>() | 1),
+    };
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Trace id and flags of a valid `traceparent`.
+fn trace_of(text: &str) -> Option<(&str, &str)> {
+    let mut parts = text.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let zero = |part: &str| part.bytes().all(|b| b == b'0');
+    let valid = hex(version, 2)
+        && version != "ff"
+        && hex(trace, 32)
+        && !zero(trace)
+        && hex(span, 16)
+        && !zero(span)
+        && hex(flags, 2)
+        && (version != "00" || parts.next().is_none());
+    valid.then_some((trace, flags))
+}
+
+/// Takes out of a replica's response what ends at the gate.
+pub(super) fn response(head: &mut ResponseHeader) {
+    let framed = head.headers.contains_key(header::TRANSFER_ENCODING);
+    for name in hop::fields(&head.headers) {
+        // The base still needs to know how the body comes.
+        if name != header::TRANSFER_ENCODING {
+            head.remove_header(&name);
+        }
+    }
+    if framed {
+        // Both: the coding decides (RFC 9112 section 6.3 rule 3), and the other must not be forwarded.
+        head.remove_header(&header::CONTENT_LENGTH);
+    }
+    head.remove_header(&header::TRAILER);
+}
+
+/// Puts our own fields on a response, stored or fresh.
+///
+/// # Errors
+/// None that a valid exchange can cause.
+pub(super) fn decorate(head: &mut ResponseHeader, x: &Exchange) -> Result<()> {
+    head.insert_header(X_REQUEST_ID, x.id.as_str())?;
+    if let Some(quota) = &x.quota {
+        for (name, value) in super::respond::quota_fields(quota) {
+            head.insert_header(name, value)?;
+        }
+    }
+    if x.version() == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING) {
+        // RFC 9112 section 6.1: no transfer coding to an HTTP/1.0 client; the end of the connection ends the body.
+        head.remove_header(&header::TRANSFER_ENCODING);
+    }
+    Ok(())
+}
+
+/// The same for a 101.
+pub(super) fn decorate_tunnel(headers: &mut HeaderMap, x: &Exchange) {
+    if let Ok(id) = HeaderValue::from_str(x.id.as_str()) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+}
+
+/// A replica's ordinary answer to a handshake, as head for the client.
+///
+/// # Errors
+/// A head that cannot be written.
+pub(super) fn relayed(parts: &http::response::Parts, x: &Exchange) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 2))?;
+    for (name, value) in &parts.headers {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    response(&mut head);
+    head.remove_header(&header::TRANSFER_ENCODING);
+    if !head.headers.contains_key(header::CONTENT_LENGTH) {
+        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    decorate(&mut head, x)?;
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weakened_validator_is_made_plain_again() {
+        for (given, sent) in [
+            ("W/\"abc\"", "\"abc\""),
+            ("\"abc\"", "\"abc\""),
+            ("W/\"a\", W/\"b\"", "W/\"a\", W/\"b\""),
+            ("*", "*"),
+            ("W/\"", "W/\""),
+        ] {
+            assert_eq!(strong(&HeaderValue::from_static(given)), sent, "{given}");
+        }
+    }
+
+    #[test]
+    fn only_valid_trace_contexts_go_on() {
+        let trace = "0af7651916cd43dd8448eb211c80319c";
+        let good = format!("00-{trace}-b7ad6b7169203331-01");
+        assert_eq!(trace_of(&good), Some((trace, "01")));
+        assert_eq!(trace_of(&format!("cc-{trace}-b7ad6b7169203331-01-what")), Some((trace, "01")));
+        for bad in [
+            "",
+            "00-0-0-0",
+            &format!("00-{trace}-b7ad6b7169203331-01-more"),
+            &format!("ff-{trace}-b7ad6b7169203331-01"),
+            &format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)),
+            &format!("00-{trace}-{}-01", "0".repeat(16)),
+            &format!("00-{}-b7ad6b7169203331-01", trace.to_uppercase()),
+        ] {
+            assert_eq!(trace_of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_response_keeps_one_framing_and_no_hop() {
+        let mut head = ResponseHeader::build(200, None).unwrap();
+        for (name, value) in [
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+            ("connection", "close, x-secret"),
+            ("x-secret", "1"),
+            ("keep-alive", "timeout=5"),
+            ("x-stays", "1"),
+        ] {
+            head.append_header(name, value).unwrap();
+        }
+        response(&mut head);
+        let mut names: Vec<_> = head.headers.keys().map(|n| n.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["transfer-encoding", "x-stays"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! The record: metrics and the audit event of one finished exchange.
+
+use super::exchange::Exchange;
+use super::Gate;
+use crate::audit::{self, Event, RuleMatch, Severity, Tls};
+use crate::telemetry::{ReplicaOutcome, WafPhase};
+use crate::verdict::{Action, Reason};
+use bytes::Bytes;
+use std::time::Duration;
+
+const PHASES: [WafPhase; 4] =
+    [WafPhase::RequestHead, WafPhase::RequestBody, WafPhase::ResponseHead, WafPhase::ResponseBody];
+
+impl Gate {
+    /// Counts an exchange and hands its event to the audit trail. The last thing done for it.
+    pub fn record(&self, mut x: Box<Exchange>) {
+        let total = x.now.mono.elapsed();
+        let action = x.action();
+        if let Some(inspection) = &mut x.inspection {
+            inspection.finish();
+        }
+        self.count(&x, action, total);
+        let matched = x.inspection.as_ref().is_some_and(|inspection| inspection.matches().next().is_some());
+        let relevant = action != Action::Pass || !x.findings.is_empty() || matched;
+        if self.kept.audit.wants(relevant) {
+            self.kept.audit.record(event(&mut x, action, total));
+        }
+    }
+
+    fn count(&self, x: &Exchange, action: Action, total: Duration) {
+        let metrics = &self.kept.metrics;
+        let meters = &x.snapshot.meters;
+        let route = x.route.as_ref().and_then(|route| meters.routes.get(route.index)).unwrap_or(&meters.unrouted);
+        route.record(x.status, action, total);
+        for finding in &x.findings {
+            let mode = if finding.enforced { crate::verdict::Mode::Enforce } else { crate::verdict::Mode::Detect };
+            metrics.refusal(finding.reason, mode);
+        }
+        for (phase, spent) in PHASES.into_iter().zip(x.spent.phases) {
+            if !spent.is_zero() {
+                metrics.waf_seconds.observe(phase, spent);
+            }
+        }
+        if let Some(upstream) = x.spent.upstream {
+            metrics.upstream_seconds.observe(upstream);
+        }
+        if let Some(status) = x.cache {
+            metrics.cache.count(status);
+        }
+        if let Some(meter) = x.replica.as_ref().and_then(|name| meters.replicas.get(name)) {
+            let outcome = match x.refusal.as_ref().map(|refusal| refusal.reason) {
+                Some(Reason::UpstreamTimeout) => Some(ReplicaOutcome::TimedOut),
+                Some(Reason::UpstreamFailed) => Some(ReplicaOutcome::BrokeOff),
+                _ if x.spent.upstream.is_none() => None,
+                None if x.status >= 500 => Some(ReplicaOutcome::ServerError),
+                _ => Some(ReplicaOutcome::Answered),
+            };
+            if let Some(outcome) = outcome {
+                meter.count(outcome);
+            }
+        }
+        if let Some(inspection) = &x.inspection {
+            for matched in inspection.matches() {
+                meters.rules.hit(matched.id);
+            }
+        }
+    }
+}
+
+fn event(x: &mut Exchange, action: Action, total: Duration) -> Event {
+    let mut event = Event::new(x.now.wall, x.id.clone(), x.connection.peer, x.client);
+    event.user = Some(x.user.clone());
+    event.route = x.route.as_ref().map(|route| route.name.clone());
+    event.scheme = x.connection.scheme;
+    event.protocol = match x.line.protocol.as_slice() {
+        b"HTTP/2.0" => "2",
+        b"HTTP/1.0" => "1.0",
+        _ => "1.1",
+    };
+    event.method = Bytes::from(std::mem::take(&mut x.line.method));
+    event.target = Bytes::from(std::mem::take(&mut x.line.target));
+    event.host = match &x.request {
+        Some(request) => Bytes::copy_from_slice(request.authority().host().as_bytes()),
+        None => x.headers.get(http::header::HOST).map(|v| Bytes::copy_from_slice(v.as_bytes())).unwrap_or_default(),
+    };
+    event.headers = x
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            (Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
+        })
+        .collect();
+    event.mode = x.snapshot.inspect.mode();
+    event.action = action;
+    event.status = x.status;
+    event.findings = std::mem::take(&mut x.findings);
+    if let Some(inspection) = &x.inspection {
+        event.rules = inspection.matches().map(rule).collect();
+        event.scores = inspection.scores();
+    }
+    event.cache = x.cache;
+    event.replica = x.replica.clone();
+    let waf: Duration = x.spent.phases.iter().sum();
+    event.durations = audit::Durations {
+        total,
+        upstream: x.spent.upstream,
+        waf: x.inspection.is_some().then_some(waf),
+    };
+    event.bytes_in = x.bytes_in;
+    event.bytes_out = x.bytes_out;
+    event.tls = x.connection.tls.as_ref().map(|tls| Tls {
+        version: tls.version.into(),
+        cipher: tls.cipher.into(),
+        group: Some(tls.group.into()),
+        sni: tls.sni.as_ref().map(|sni| Bytes::copy_from_slice(sni.as_bytes())),
+        alpn: tls.alpn.map(|alpn| Bytes::from_static(alpn.as_bytes())),
+        ..Tls::default()
+    });
+    event
+}
+
+fn rule(matched: &gatehouse_waf::RuleMatch) -> RuleMatch {
+    RuleMatch {
+        id: matched.id,
+        phase: matched.phase,
+        severity: matched.severity.and_then(|severity| Severity::new(severity as u8)),
+        msg: Bytes::copy_from_slice(&matched.msg),
+        data: Bytes::copy_from_slice(&matched.data),
+        tags: matched.tags.to_vec(),
+        variable: Bytes::copy_from_slice(matched.variable.as_bytes()),
+        value: Bytes::copy_from_slice(&matched.value),
+    }
+}

@@ -1,0 +1,401 @@
+//! The running gate: puts the parts together, starts all background work, reloads, and drains.
+//!
+//! Background work is one future per part, all spawned in [`Server::start`]: listeners, the admin listener, the replica
+//! prober of the current generation, housekeeping of limits and gauges, and the watcher of files.
+
+use crate::admin::{self, Readiness, Reloaded};
+use crate::audit::Audit;
+use crate::cache::store::Store;
+use crate::config::{self, Config};
+use crate::edge::{self, Edge};
+use crate::facts::Now;
+use crate::fault::Fault;
+use crate::gate::Gate;
+use crate::snapshot::{self, Kept, Snapshot};
+use crate::telemetry::{Metrics, ReloadOutcome};
+use crate::tls::{self, Resolver};
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// How often watched files are looked at. A change is taken up once it has stood still for one look.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often buckets are swept and gauges set.
+const HOUSEKEEPING: Duration = Duration::from_secs(2);
+
+/// How long the audit writer may take at the end.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// A running gate.
+pub struct Server {
+    gate: Arc<Gate>,
+    edge: Arc<Edge>,
+    path: PathBuf,
+    stop: watch::Sender<bool>,
+    reloading: Mutex<Reloads>,
+    changed: Notify,
+    started: SystemTime,
+    listeners: Vec<SocketAddr>,
+    admin: SocketAddr,
+}
+
+/// How the last reload went.
+#[derive(Debug, Default, Clone)]
+struct Reloads {
+    applied: u64,
+    refused: u64,
+    fault: Option<String>,
+}
+
+/// Why a gate did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration, or something it names, is at fault.
+    #[error("{}", list(.0))]
+    Faults(Vec<Fault>),
+    /// A socket could not be bound.
+    #[error("cannot listen on {0}; is another process using it, or is the port below 1024 and not allowed?")]
+    Bind(#[from] std::io::Error),
+    /// The metrics could not be registered.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// TLS could not be set up.
+    #[error("tls: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+fn list(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Server {
+    /// Binds and starts everything `config` says, inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+        let metrics = Arc::new(Metrics::new()?);
+        let located = |faults: Vec<Fault>| {
+            StartError::Faults(faults.into_iter().map(|fault| config.locate(fault)).collect())
+        };
+        let built = snapshot::build(&config, None, &metrics).map_err(located)?;
+        let document = &config.document;
+        let under = |section: &str, faults: Vec<Fault>| faults.into_iter().map(|f| f.under(section)).collect();
+        let audit = Audit::build(&document.audit, &config.base, metrics.audit.clone())
+            .map_err(|faults| located(under("audit", faults)))?;
+        let admin = admin::Admin::build(&document.admin, &config.base)
+            .map_err(|faults| located(under("admin", faults)))?;
+
+        let mut sockets = Vec::new();
+        for settings in document.listener.iter() {
+            sockets.push((edge::bind(settings.address)?, settings.clone()));
+        }
+        let admin_socket = edge::bind(document.admin.address)?;
+        let listeners = sockets.iter().filter_map(|(socket, _)| socket.local_addr().ok()).collect();
+        let admin_address = admin_socket.local_addr()?;
+
+        let pages = usize::try_from(document.waf.held_total.0).unwrap_or(usize::MAX) / crate::gate::PAGE;
+        let resolver = Arc::new(Resolver::new(built.certificates));
+        let tls = tls::server_config(resolver.clone())?;
+        let kept = Kept {
+            metrics: metrics.clone(),
+            audit: Arc::new(audit),
+            store: Store::new(document.cache.size.bytes(), document.cache.max_object.bytes(), document.cache.shards),
+            held: Arc::new(Semaphore::new(pages.clamp(1, Semaphore::MAX_PERMITS))),
+            resolver,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let gate = Arc::new(Gate::new(built.snapshot, kept));
+        let edge = Edge::new(gate.clone(), tls, document.server.drain.0, stopped.clone());
+        announce(&gate.current(), &metrics);
+        let server = Arc::new(Self {
+            gate,
+            edge: edge.clone(),
+            path: config.path().to_owned(),
+            stop,
+            reloading: Mutex::default(),
+            changed: Notify::new(),
+            started: SystemTime::now(),
+            listeners,
+            admin: admin_address,
+        });
+        for (socket, settings) in sockets {
+            tokio::spawn(edge.clone().listen(socket, settings));
+        }
+        tokio::spawn(admin::serve(admin_socket, admin, Arc::new(View(server.clone())), stopped.clone()));
+        tokio::spawn(probe(server.clone(), stopped.clone()));
+        tokio::spawn(housekeep(server.clone(), stopped.clone()));
+        tokio::spawn(watch_files(server.clone(), stopped));
+        Ok(server)
+    }
+
+    /// The addresses listened on, in the order of the configuration.
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    /// The admin listener's address.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Loads the configuration and everything it names anew, and swaps it in whole. What is faulty changes nothing.
+    ///
+    /// # Errors
+    /// Every fault, at its place; also logged and counted.
+    pub fn reload(&self) -> Result<Reloaded, Vec<Fault>> {
+        // One at a time: the later one builds on what the earlier one put in place.
+        let mut reloads = self.reloading.lock();
+        let metrics = self.gate.metrics();
+        let current = self.gate.current();
+        let built = config::load(&self.path).and_then(|config| {
+            let built = snapshot::build(&config, Some(&current), metrics);
+            built.map_err(|faults| faults.into_iter().map(|fault| config.locate(fault)).collect())
+        });
+        match built {
+            Ok(built) => {
+                let mut restart = needs_restart(&current.config, &built.snapshot.config);
+                let document = &built.snapshot.config.document;
+                let kept = self.gate.kept();
+                // Checked by the build, so nothing can be at fault here.
+                if let Ok(keys) = kept.audit.apply(&document.audit, &built.snapshot.config.base) {
+                    restart.extend(keys.into_iter().map(|key| format!("audit.{key}")));
+                }
+                kept.store.resize(document.cache.size.bytes(), document.cache.max_object.bytes());
+                for key in &restart {
+                    tracing::warn!(key, "this change takes effect at the next restart");
+                }
+                let snapshot = self.gate.swap(built);
+                announce(&snapshot, metrics);
+                metrics.reloads.count(ReloadOutcome::Applied);
+                reloads.applied += 1;
+                reloads.fault = None;
+                self.changed.notify_waiters();
+                Ok(Reloaded { generation: snapshot.generation, restart })
+            }
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!("reload refused, what runs stays: {fault}");
+                }
+                metrics.reloads.count(ReloadOutcome::Refused);
+                reloads.refused += 1;
+                reloads.fault = Some(list(&faults));
+                Err(faults)
+            }
+        }
+    }
+
+    /// Stops accepting, lets what is in flight end within the drain time, and writes every audit event.
+    pub async fn drain(&self) {
+        let limit = self.gate.current().config.document.server.drain.0;
+        tracing::info!(open = self.edge.open(), "draining");
+        self.stop.send_replace(true);
+        let deadline = Instant::now() + limit;
+        while self.edge.open() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let left = self.edge.open();
+        if left > 0 {
+            tracing::warn!(left, "connections cut at the end of the drain time");
+        }
+        let audit = self.gate.kept().audit.clone();
+        let closed = tokio::task::spawn_blocking(move || audit.close(LAST_WRITES)).await;
+        if !closed.unwrap_or(false) {
+            tracing::error!("audit events were lost at the end: see the counters");
+        }
+    }
+}
+
+/// Says what a generation holds.
+fn announce(snapshot: &Snapshot, metrics: &Metrics) {
+    for warning in snapshot.inspect.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let names: Vec<_> = snapshot.pool.replicas().iter().map(|replica| replica.name().clone()).collect();
+    metrics.keep_replicas(&names.iter().map(|name| &**name).collect::<Vec<_>>());
+    metrics.config_loaded(snapshot.loaded);
+    tracing::info!(
+        generation = snapshot.generation,
+        config = %snapshot.config.path().display(),
+        rules = snapshot.inspect.rule_ids().len(),
+        routes = snapshot.policy.routes().len(),
+        replicas = names.len(),
+        addresses = snapshot.reputation.entries(),
+        "configuration in force",
+    );
+}
+
+/// Keys whose change a running gate cannot take up.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let (old, new) = (&old.document, &new.document);
+    [
+        ("server.threads", old.server.threads != new.server.threads),
+        ("server.drain", old.server.drain != new.server.drain),
+        ("listener", old.listener != new.listener),
+        ("admin", old.admin != new.admin),
+        ("log", old.log != new.log),
+        ("cache.shards", old.cache.shards != new.cache.shards),
+        ("waf.held_total", old.waf.held_total != new.waf.held_total),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then(|| key.to_owned()))
+    .collect()
+}
+
+/// Probes the replicas of whichever generation is current.
+async fn probe(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let changed = server.changed.notified();
+        let pool = server.gate.current().pool.clone();
+        tokio::select! {
+            () = pool.run(stopped.clone()) => {}
+            () = changed => continue,
+        }
+        if *stopped.borrow_and_update() {
+            return;
+        }
+        // Probing is off: wait for a generation that may want it.
+        tokio::select! {
+            () = server.changed.notified() => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+async fn housekeep(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(HOUSEKEEPING) => {}
+            _ = stopped.changed() => return,
+        }
+        let snapshot = server.gate.current();
+        snapshot.limits.housekeep(Now { mono: Instant::now(), wall: SystemTime::now() });
+        let kept = server.gate.kept();
+        let stats = kept.store.stats();
+        kept.metrics.cache_bytes.set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
+        kept.metrics.cache_entries.set(i64::try_from(stats.entries).unwrap_or(i64::MAX));
+    }
+}
+
+/// What tells one state of a file from the next.
+type Print = Vec<Option<(SystemTime, u64)>>;
+
+fn print(files: &[PathBuf]) -> Print {
+    let look = |path: &PathBuf| {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    };
+    files.iter().map(look).collect()
+}
+
+/// Reloads when a file the configuration rests on has changed and then stood still. Looking is cheap and works on every
+/// file system, through symbolic links that are swapped, and over the network.
+async fn watch_files(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
+    let mut files = server.gate.current().files();
+    let mut known = print(&files);
+    let mut before = known.clone();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = stopped.changed() => return,
+        }
+        let seen = server.gate.current().files();
+        if seen != files {
+            // A reload by signal changed the list.
+            files = seen;
+            known = print(&files);
+            before = known.clone();
+            continue;
+        }
+        let now = print(&files);
+        if now != known && now == before {
+            tracing::info!("a watched file changed");
+            let reloading = server.clone();
+            let _ = tokio::task::spawn_blocking(move || reloading.reload().is_ok()).await;
+            files = server.gate.current().files();
+            known = print(&files);
+            before = known.clone();
+            continue;
+        }
+        before = now;
+    }
+}
+
+/// What the admin listener sees of the server.
+struct View(Arc<Server>);
+
+impl admin::Source for View {
+    fn ready(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        if self.0.gate.current().pool.healthy() == 0 {
+            reasons.push("no healthy replica".to_owned());
+        }
+        if *self.0.stop.borrow() {
+            reasons.push("draining".to_owned());
+        }
+        Readiness { reasons }
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let snapshot = self.0.gate.current();
+        let kept = self.0.gate.kept();
+        let reloads = self.0.reloading.lock().clone();
+        let stats = kept.store.stats();
+        let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let replicas: Vec<_> = snapshot
+            .pool
+            .replicas()
+            .iter()
+            .map(|r| {
+                serde_json::json!({
+                    "name": &**r.name(), "address": r.address().to_string(),
+                    "healthy": r.is_healthy(), "in_flight": r.in_flight(),
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": self.0.started.elapsed().map_or(0, |d| d.as_secs()),
+            "config": {
+                "path": snapshot.config.path().display().to_string(),
+                "generation": snapshot.generation,
+                "loaded_at": seconds(snapshot.loaded),
+            },
+            "reloads": { "applied": reloads.applied, "refused": reloads.refused, "last_fault": reloads.fault },
+            "connections": self.0.edge.open(),
+            "replicas": replicas,
+            "rules": snapshot.inspect.rule_ids().len(),
+            "audit": { "queued": kept.metrics.audit.queue.get() },
+            "cache": { "bytes": stats.bytes, "entries": stats.entries },
+        })
+    }
+
+    fn reload(&self) -> Result<Reloaded, Vec<String>> {
+        self.0.reload().map_err(|faults| faults.iter().map(Fault::to_string).collect())
+    }
+
+    fn metrics(&self) -> String {
+        self.0.gate.metrics().render()
+    }
+}
+
+/// Everything a check loads, without listening: what `gatehouse check` reports.
+///
+/// # Errors
+/// Every fault, keys not yet turned into places.
+pub fn verify(config: &Config) -> Result<Vec<String>, Vec<Fault>> {
+    let metrics = Metrics::new().map_err(|e| vec![Fault::key("", e.to_string(), "")])?;
+    let built = snapshot::build(config, None, &Arc::new(metrics))?;
+    let s = built.snapshot;
+    let mut lines = vec![
+        format!("{} listeners, admin on {}", config.document.listener.len(), config.document.admin.address),
+        format!("{} rules in {} files", s.inspect.rule_ids().len(), s.inspect.files().len()),
+        format!("{} routes, {} replicas", s.policy.routes().len(), s.pool.replicas().len()),
+        format!("{} addresses and networks in reputation lists", s.reputation.entries()),
+    ];
+    lines.extend(s.inspect.warnings().iter().map(|warning| format!("warning: {warning}")));
+    Ok(lines)
+}

@@ -1,0 +1,219 @@
+//! One immutable generation of every stage, and what outlives generations.
+//!
+//! A reload builds a whole [`Snapshot`] aside and swaps one pointer; a request ends on the one it began with. What must
+//! survive (buckets, replicas' health, stored responses, certificates in use, the audit queue) is handed from generation
+//! to generation or lives in [`Kept`]. A build that meets any fault changes nothing.
+
+use crate::admin::Admin;
+use crate::audit::Audit;
+use crate::balance::Pool;
+use crate::cache::Cache;
+use crate::cache::store::Store;
+use crate::client::{Clients, Forwarding, Users};
+use crate::config::{Config, TimeoutSettings};
+use crate::fault::Fault;
+use crate::inspect::Inspect;
+use crate::limit::Limits;
+use crate::policy::Policy;
+use crate::reputation::Reputation;
+use crate::request::{HeadLimits, RequestModel};
+use crate::telemetry::{LimitMetrics, Metrics, ReplicaMetrics, RouteMetrics, RuleMetrics};
+use crate::tls::{CertificateSet, Resolver};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+use tokio::sync::Semaphore;
+
+/// What outlives every generation.
+pub struct Kept {
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// The audit queue and its writer.
+    pub audit: Arc<Audit>,
+    /// Stored responses.
+    pub store: Arc<Store>,
+    /// The budget for held request bodies, in pages of [`crate::gate::PAGE`] bytes.
+    pub held: Arc<Semaphore>,
+    /// The certificates in use.
+    pub resolver: Arc<Resolver>,
+}
+
+/// One generation of all stages.
+pub struct Snapshot {
+    /// Counts up from 1.
+    pub generation: u64,
+    /// What it was built from.
+    pub config: Config,
+    /// When.
+    pub loaded: SystemTime,
+    /// How long anything may take.
+    pub times: TimeoutSettings,
+    /// How large a head may be.
+    pub head_limits: HeadLimits,
+    /// Trusted hops.
+    pub clients: Clients,
+    /// API keys.
+    pub users: Users,
+    /// What replicas are told about clients.
+    pub forwarding: Forwarding,
+    /// Address lists.
+    pub reputation: Reputation,
+    /// The reading of heads.
+    pub model: RequestModel,
+    /// Rate limits.
+    pub limits: Limits,
+    /// Routes.
+    pub policy: Policy,
+    /// Rules.
+    pub inspect: Inspect,
+    /// What may be answered from, and put into, the store.
+    pub cache: Cache,
+    /// Replicas.
+    pub pool: Arc<Pool>,
+    /// Metric handles resolved for this generation.
+    pub meters: Meters,
+    certificate_files: Vec<PathBuf>,
+}
+
+/// Metric handles of one generation.
+pub struct Meters {
+    /// By the route's index.
+    pub routes: Vec<RouteMetrics>,
+    /// Before there was a route.
+    pub unrouted: RouteMetrics,
+    /// Rule hits.
+    pub rules: RuleMetrics,
+    /// By the limit's name.
+    pub limits: HashMap<Arc<str>, LimitMetrics>,
+    /// By the replica's name.
+    pub replicas: HashMap<Arc<str>, ReplicaMetrics>,
+}
+
+/// Everything a build yields: the snapshot, and the certificates to swap in beside it.
+pub struct Built {
+    /// The generation.
+    pub snapshot: Snapshot,
+    /// The certificates it names.
+    pub certificates: CertificateSet,
+}
+
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+/// Builds every stage from `config`.
+///
+/// # Errors
+/// Every fault of every stage, keys not yet turned into places.
+pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics>) -> Result<Built, Vec<Fault>> {
+    let (document, base) = (&config.document, config.base.as_path());
+    let now = SystemTime::now();
+    let mut faults = Vec::new();
+    let certificates = keep(&mut faults, "tls", CertificateSet::build(&document.tls, base, &config.state_dir(), now));
+    let clients = keep(&mut faults, "client", Clients::build(&document.client, base));
+    let users = keep(&mut faults, "client", Users::build(&document.client, base));
+    let forwarding = keep(&mut faults, "client", Forwarding::build(&document.client, base));
+    let reputation = keep(&mut faults, "reputation", Reputation::build(&document.reputation, base));
+    let limits = keep(&mut faults, "limits", Limits::build(&document.limits, previous.map(|p| &p.limits)));
+    let policy = keep(&mut faults, "route", Policy::build(&document.route));
+    let inspect = keep(&mut faults, "waf", Inspect::build(&document.waf, base));
+    let cache = keep(&mut faults, "cache", Cache::build(&document.cache, base));
+    let pool = keep(&mut faults, "upstream", Pool::build(&document.upstream, previous.map(|p| p.pool.as_ref())));
+    keep(&mut faults, "audit", document.audit.check());
+    keep(&mut faults, "admin", Admin::build(&document.admin, base));
+    if let (Some(policy), Some(limits)) = (&policy, &limits) {
+        for (index, entry) in document.route.iter().enumerate() {
+            if let Some(name) = entry.limit.as_deref().filter(|name| !limits.knows(name)) {
+                let what = format!("no limit is named {name:?}");
+                faults.push(Fault::key(format!("route[{index}].limit"), what, "add it under [limits.policies]"));
+            }
+        }
+        debug_assert!(!policy.routes().is_empty());
+    }
+    match (certificates, clients, users, forwarding, reputation, limits, policy, inspect, cache, pool) {
+        (
+            Some(certificates),
+            Some(clients),
+            Some(users),
+            Some(forwarding),
+            Some(reputation),
+            Some(limits),
+            Some(policy),
+            Some(inspect),
+            Some(cache),
+            Some(pool),
+        ) if faults.is_empty() => {
+            let pool = Arc::new(observed(pool, metrics));
+            let meters = Meters {
+                routes: policy.routes().iter().map(|route| metrics.route(&route.name)).collect(),
+                unrouted: metrics.unrouted(),
+                rules: metrics.rules(inspect.rule_ids()),
+                limits: limits.names().map(|name| (name.clone(), metrics.limit(name))).collect(),
+                replicas: pool.replicas().iter().map(|r| (r.name().clone(), metrics.replica(r.name()))).collect(),
+            };
+            let snapshot = Snapshot {
+                generation: GENERATION.fetch_add(1, Ordering::Relaxed) + 1,
+                config: config.clone(),
+                loaded: now,
+                times: document.timeouts.clone(),
+                head_limits: HeadLimits {
+                    target: document.http.max_target,
+                    head: document.http.max_head,
+                    fields: u16::try_from(document.http.max_headers).unwrap_or(u16::MAX),
+                },
+                clients,
+                users,
+                forwarding,
+                reputation,
+                model: RequestModel,
+                limits,
+                policy,
+                inspect,
+                cache,
+                pool,
+                meters,
+                certificate_files: certificates.files().to_vec(),
+            };
+            Ok(Built { snapshot, certificates })
+        }
+        _ => Err(faults),
+    }
+}
+
+fn keep<T>(faults: &mut Vec<Fault>, section: &str, built: Result<T, Vec<Fault>>) -> Option<T> {
+    built.map_err(|found| faults.extend(found.into_iter().map(|fault| fault.under(section)))).ok()
+}
+
+/// Health changes go to the log and the metrics.
+fn observed(pool: Pool, metrics: &Arc<Metrics>) -> Pool {
+    let handles: HashMap<Arc<str>, ReplicaMetrics> =
+        pool.replicas().iter().map(|r| (r.name().clone(), metrics.replica(r.name()))).collect();
+    for replica in pool.replicas().iter() {
+        if let Some(handle) = handles.get(replica.name()) {
+            handle.healthy(replica.is_healthy());
+        }
+    }
+    pool.observe(move |replica, healthy| {
+        if let Some(handle) = handles.get(replica.name()) {
+            handle.healthy(healthy);
+        }
+        if healthy {
+            tracing::info!(replica = %replica.name(), "replica is healthy");
+        } else {
+            tracing::warn!(replica = %replica.name(), "replica is out of turn");
+        }
+    })
+}
+
+impl Snapshot {
+    /// Every file whose change means a reload.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let absolute = |path: &Path| self.config.base.join(path);
+        let mut files = vec![self.config.path().to_owned()];
+        files.extend(self.reputation.files().iter().map(|p| absolute(p)));
+        files.extend(self.inspect.files().iter().map(|p| absolute(p)));
+        files.extend(self.certificate_files.iter().cloned());
+        files.extend(self.config.document.client.keys.iter().filter_map(|key| key.file.as_deref()).map(absolute));
+        files
+    }
+}

@@ -1,0 +1,342 @@
+//! The certificates in use, and the choice among them.
+
+use super::{Pair, Settings, development, pem, provider};
+use crate::fault::Fault;
+use arc_swap::ArcSwap;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys, SignatureScheme};
+use rustls_pki_types::CertificateDer;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+/// A certificate that ends sooner than this is worth a warning.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// What a certificate is for and when it ends, for metrics and the admin listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// Its DNS names in lower case and its addresses, in the certificate's order.
+    pub names: Vec<String>,
+    /// Its last second.
+    pub not_after: SystemTime,
+}
+
+/// One immutable generation of certificates.
+#[derive(Debug)]
+pub struct CertificateSet {
+    /// In the configuration's order; the first is the default.
+    keys: Vec<Arc<CertifiedKey>>,
+    /// By DNS name; for `*.example.com` the name is in `wildcard` as `example.com`.
+    exact: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    wildcard: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    expiries: Vec<Expiry>,
+    warnings: Vec<Fault>,
+    files: Vec<PathBuf>,
+    development: Option<PathBuf>,
+}
+
+/// One pair that passed every check.
+struct Loaded {
+    key: CertifiedKey,
+    names: Vec<String>,
+    not_after: SystemTime,
+    warnings: Vec<Fault>,
+}
+
+impl CertificateSet {
+    /// Reads and checks every pair, making a development certificate where the settings ask for one. Relative paths start
+    /// at `base`; what is made for no configured path is kept in `state_dir`/tls.
+    ///
+    /// # Errors
+    ///
+    /// Files that cannot be read or are no PEM, a key that is not the certificate's, a chain out of order, a certificate
+    /// that has expired or is not valid yet at `now`; for each the file and the mend.
+    pub fn build(settings: &Settings, base: &Path, state_dir: &Path, now: SystemTime) -> Result<Self, Vec<Fault>> {
+        let (mut faults, mut development) = (Vec::new(), None);
+        let names = development::names(&settings.names).unwrap_or_else(|more| {
+            faults.extend(more);
+            Vec::new()
+        });
+        let empty = |path: &Path| path.as_os_str().is_empty();
+        let configured = settings.certificates.iter().enumerate().filter(|(_, p)| !empty(&p.cert) || !empty(&p.key));
+        let mut pairs: Vec<_> = configured
+            .map(|(i, p)| (format!("certificates[{i}]"), Pair { cert: base.join(&p.cert), key: base.join(&p.key) }))
+            .collect();
+        let created = pairs.is_empty();
+        if created {
+            let dir = state_dir.join("tls");
+            let pair = Pair { cert: dir.join("development.pem"), key: dir.join("development.key") };
+            pairs.push(("certificates".into(), pair));
+        }
+        let mut set = Self {
+            keys: Vec::new(),
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            expiries: Vec::new(),
+            warnings: Vec::new(),
+            files: Vec::new(),
+            development: None,
+        };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        for (place, pair) in pairs {
+            if created || settings.create_missing {
+                match development::ensure(&pair, created, &names, now) {
+                    Ok(true) => development = development.or_else(|| Some(pair.cert.clone())),
+                    Ok(false) => {}
+                    Err(fault) => {
+                        faults.push(fault.under(&place));
+                        continue;
+                    }
+                }
+            }
+            match load(&pair, &place, now) {
+                Ok(loaded) => set.add(loaded),
+                Err(more) => faults.extend(more),
+            }
+            set.files.extend([pair.cert, pair.key]);
+        }
+        set.development = development;
+        if faults.is_empty() { Ok(set) } else { Err(faults) }
+    }
+
+    fn add(&mut self, loaded: Loaded) {
+        let key = Arc::new(loaded.key);
+        for name in &loaded.names {
+            match name.strip_prefix("*.") {
+                Some(parent) => self.wildcard.entry(parent.to_owned()).or_default().push(key.clone()),
+                None => self.exact.entry(name.clone()).or_default().push(key.clone()),
+            }
+        }
+        self.keys.push(key);
+        self.expiries.push(Expiry { names: loaded.names, not_after: loaded.not_after });
+        self.warnings.extend(loaded.warnings);
+    }
+
+    /// The certificate for a server name: exact, else a wildcard for one label (RFC 6125 section 6.4.3), else the default.
+    /// Of several for one name, as RSA beside ECDSA, the first the client can verify; `None` if it can verify none.
+    pub fn choose(&self, name: Option<&str>, offered: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let name = name.unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+        let parent = name.split_once('.').map_or("", |(_, parent)| parent);
+        let candidates = self.exact.get(&name).or_else(|| self.wildcard.get(parent)).unwrap_or(&self.keys);
+        candidates.iter().find(|candidate| candidate.key.choose_scheme(offered).is_some()).cloned()
+    }
+
+    /// What each certificate is for and when it ends.
+    pub fn expiries(&self) -> &[Expiry] {
+        &self.expiries
+    }
+
+    /// What works but will not stay so, or is less safe than it should be; to be logged after a load.
+    pub fn warnings(&self) -> &[Fault] {
+        &self.warnings
+    }
+
+    /// The files that were read: when one changes, the configuration is to be loaded anew.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// The first development certificate in use, for clients that are to trust it.
+    pub fn development(&self) -> Option<&Path> {
+        self.development.as_deref()
+    }
+}
+
+/// What `rustls` asks for a certificate: points at one set, and can be pointed at another at any time.
+#[derive(Debug)]
+pub struct Resolver(ArcSwap<CertificateSet>);
+
+impl Resolver {
+    /// Begins with this set.
+    pub fn new(set: CertificateSet) -> Self {
+        Self(ArcSwap::from_pointee(set))
+    }
+
+    /// From now on handshakes use this set. Connections that are open stay as they are.
+    pub fn swap(&self, set: CertificateSet) {
+        self.0.store(Arc::new(set));
+    }
+
+    /// The set in use.
+    pub fn current(&self) -> Arc<CertificateSet> {
+        self.0.load_full()
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load().choose(hello.server_name(), hello.signature_schemes())
+    }
+}
+
+/// Reads one pair and checks what can be checked without a client.
+fn load(pair: &Pair, place: &str, now: SystemTime) -> Result<Loaded, Vec<Fault>> {
+    let chain = pem::chain(&pair.cert, &format!("{place}.cert"));
+    let key = pem::private_key(&pair.key, &format!("{place}.key"));
+    let (chain, key) = match (chain, key) {
+        (Ok(chain), Ok(key)) => (chain, key),
+        (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
+    };
+    let mut faults = Vec::new();
+    let mut parsed = Vec::with_capacity(chain.len());
+    for (line, der) in &chain {
+        match X509Certificate::from_der(der) {
+            Ok(([], certificate)) => parsed.push((*line, certificate)),
+            _ => {
+                let mend = "copy the file anew from where it was issued";
+                faults.push(Fault::file(&pair.cert, (*line, 0), "", "this is not an X.509 certificate", mend));
+            }
+        }
+    }
+    let Some((leaf_line, leaf)) = parsed.first().filter(|_| faults.is_empty()) else { return Err(faults) };
+    let mut warnings = Vec::new();
+    check_order(&pair.cert, &parsed, &mut faults);
+    check_dates(&pair.cert, &parsed, now, &mut faults, &mut warnings);
+    let names = names(leaf);
+    if names.is_empty() {
+        let mend = "have it issued with subject alternative names: clients ignore the common name";
+        warnings.push(Fault::file(&pair.cert, (*leaf_line, 0), "", "the certificate is for no name at all", mend));
+    }
+    warnings.extend(readable_by_others(&pair.key));
+
+    let not_after = time(leaf.validity().not_after.timestamp());
+    let chain_der: Vec<CertificateDer<'static>> = chain.iter().map(|(_, der)| der.clone()).collect();
+    match certified(chain_der, key, pair, &chain) {
+        Ok(key) if faults.is_empty() => Ok(Loaded { key, names, not_after, warnings }),
+        Ok(_) => Err(faults),
+        Err(fault) => {
+            faults.push(fault);
+            Err(faults)
+        }
+    }
+}
+
+/// Joins chain and key, or says why they are no pair.
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: rustls_pki_types::PrivateKeyDer<'static>,
+    pair: &Pair,
+    lines: &[(usize, CertificateDer<'static>)],
+) -> Result<CertifiedKey, Fault> {
+    let key = provider().key_provider.load_private_key(key).map_err(|_| {
+        let mend = "use ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits";
+        Fault::file(&pair.key, (0, 0), "", "the private key is damaged or of a kind that is not supported", mend)
+    })?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(Error::InconsistentKeys(_)) => {
+            let own = |der: &CertificateDer<'static>| {
+                CertifiedKey::new(vec![der.clone()], certified.key.clone()).keys_match().is_ok()
+            };
+            let what = format!("the key in {} is not this certificate's", pair.key.display());
+            Err(match lines.iter().skip(1).find(|(_, der)| own(der)) {
+                Some((line, _)) => {
+                    let mend = format!("put the certificate on line {line} first: the key is that one's");
+                    Fault::file(&pair.cert, (1, 0), "", what, mend)
+                }
+                None => Fault::file(&pair.cert, (0, 0), "", what, "name the key that the certificate was issued for"),
+            })
+        }
+        Err(error) => {
+            let what = format!("the certificate cannot be used for TLS: {error}");
+            Err(Fault::file(&pair.cert, (0, 0), "", what, "have a version 3 certificate issued"))
+        }
+    }
+}
+
+/// Each certificate must be issued by the one that follows (RFC 8446 section 4.4.2 lets servers be sloppy; clients differ).
+fn check_order(path: &Path, chain: &[(usize, X509Certificate<'_>)], faults: &mut Vec<Fault>) {
+    for pair in chain.windows(2) {
+        if let [(_, certificate), (line, issuer)] = pair
+            && certificate.issuer().as_raw() != issuer.subject().as_raw()
+        {
+            let what = format!("this certificate ({}) did not issue the one before it", issuer.subject());
+            let mend = "write the server's certificate first, then each one that signed the one before";
+            faults.push(Fault::file(path, (*line, 0), "", what, mend));
+        }
+    }
+}
+
+/// The server's own certificate must be valid now; the others are the clients' business, and only worth a warning.
+fn check_dates(
+    path: &Path,
+    chain: &[(usize, X509Certificate<'_>)],
+    now: SystemTime,
+    faults: &mut Vec<Fault>,
+    warnings: &mut Vec<Fault>,
+) {
+    for (i, (line, certificate)) in chain.iter().enumerate() {
+        let validity = certificate.validity();
+        let report = if i == 0 { &mut *faults } else { &mut *warnings };
+        if now > time(validity.not_after.timestamp()) {
+            let what = format!("the certificate expired on {}", validity.not_after);
+            report.push(Fault::file(path, (*line, 0), "", what, "renew it and put the new one here"));
+        } else if now < time(validity.not_before.timestamp()) {
+            let what = format!("the certificate is not valid before {}", validity.not_before);
+            report.push(Fault::file(path, (*line, 0), "", what, "wait until then, or set this machine's clock right"));
+        } else if i == 0 && now + SOON > time(validity.not_after.timestamp()) {
+            let what = format!("the certificate expires on {}", validity.not_after);
+            warnings.push(Fault::file(path, (*line, 0), "", what, "renew it"));
+        }
+    }
+}
+
+/// DNS names in lower case and addresses.
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    let names = alternative.iter().flat_map(|extension| &extension.value.general_names);
+    names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(dns) => Some(dns.to_ascii_lowercase()),
+            GeneralName::IPAddress(octets) => {
+                let v4 = <[u8; 4]>::try_from(*octets).map(std::net::IpAddr::from);
+                v4.or_else(|_| <[u8; 16]>::try_from(*octets).map(std::net::IpAddr::from)).ok().map(|ip| ip.to_string())
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn readable_by_others(key: &Path) -> Option<Fault> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(key).ok()?.permissions().mode();
+    (mode & 0o007 != 0).then(|| {
+        let what = format!("every user of this machine may use the private key (mode {:04o})", mode & 0o7777);
+        Fault::file(key, (0, 0), "", what, "run `chmod 600` on it")
+    })
+}
+
+/// Seconds since 1970, which certificates may place before it.
+fn time(timestamp: i64) -> SystemTime {
+    let distance = Duration::from_secs(timestamp.unsigned_abs());
+    let time = if timestamp < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    };
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Whether the pair at these places is a development certificate good for `names` until `until` at least.
+pub(super) fn is_good_development(pair: &Pair, names: &[String], until: SystemTime) -> Option<bool> {
+    let chain = pem::chain(&pair.cert, "").ok()?;
+    let (_, der) = chain.first()?;
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let ours = certificate.subject().iter_common_name().any(|name| name.as_str() == Ok(development::COMMON_NAME));
+    if !ours {
+        return None;
+    }
+    let covered = self::names(&certificate);
+    let fits =
+        names.iter().all(|name| covered.contains(name)) && time(certificate.validity().not_after.timestamp()) > until;
+    Some(fits && load(pair, "", until).is_ok())
+}

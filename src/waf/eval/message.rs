@@ -1,0 +1,113 @@
+//! The request and the response as variables: single values by name, collections as lists of fields.
+
+use super::texts::{TextId, Texts};
+use crate::variable::Variable;
+
+/// A named value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field {
+    pub(super) name: TextId,
+    pub(super) value: TextId,
+}
+
+/// A file of a multipart body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct File {
+    pub(super) field: TextId,
+    pub(super) filename: TextId,
+    /// Its size as decimal text.
+    pub(super) size: TextId,
+    pub(super) content: Option<TextId>,
+}
+
+/// What is known of the message so far.
+#[derive(Debug)]
+pub(super) struct Message {
+    singles: Vec<Option<TextId>>,
+    pub(super) args_get: Vec<Field>,
+    pub(super) args_post: Vec<Field>,
+    pub(super) cookies: Vec<Field>,
+    pub(super) request_headers: Vec<Field>,
+    pub(super) response_headers: Vec<Field>,
+    pub(super) files: Vec<File>,
+    pub(super) part_headers: Vec<Field>,
+    pub(super) xml_texts: Vec<TextId>,
+    pub(super) xml_attributes: Vec<TextId>,
+}
+
+impl Message {
+    pub(super) fn new() -> Self {
+        Self {
+            singles: vec![None; Variable::ALL.len()],
+            args_get: Vec::new(),
+            args_post: Vec::new(),
+            cookies: Vec::new(),
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
+            files: Vec::new(),
+            part_headers: Vec::new(),
+            xml_texts: Vec::new(),
+            xml_attributes: Vec::new(),
+        }
+    }
+
+    pub(super) fn single(&self, variable: Variable) -> Option<TextId> {
+        self.singles.get(variable.index()).copied().flatten()
+    }
+
+    pub(super) fn set(&mut self, variable: Variable, text: Option<TextId>) {
+        if let Some(single) = self.singles.get_mut(variable.index()) {
+            *single = text;
+        }
+    }
+
+    /// Calls `take` with the name and value of each member of a collection of the message, in order.
+    pub(super) fn each(&self, variable: Variable, mut take: impl FnMut(TextId, TextId)) {
+        let mut values = |fields: &[Field]| fields.iter().for_each(|f| take(f.name, f.value));
+        match variable {
+            Variable::Args => {
+                values(&self.args_get);
+                values(&self.args_post);
+            }
+            Variable::ArgsGet => values(&self.args_get),
+            Variable::ArgsPost => values(&self.args_post),
+            Variable::RequestCookies => values(&self.cookies),
+            Variable::RequestHeaders => values(&self.request_headers),
+            Variable::ResponseHeaders => values(&self.response_headers),
+            Variable::MultipartPartHeaders => values(&self.part_headers),
+            Variable::ArgsNames => {
+                self.args_get.iter().chain(&self.args_post).for_each(|f| take(f.name, f.name));
+            }
+            Variable::ArgsGetNames => self.args_get.iter().for_each(|f| take(f.name, f.name)),
+            Variable::ArgsPostNames => self.args_post.iter().for_each(|f| take(f.name, f.name)),
+            Variable::RequestCookiesNames => self.cookies.iter().for_each(|f| take(f.name, f.name)),
+            Variable::RequestHeadersNames => self.request_headers.iter().for_each(|f| take(f.name, f.name)),
+            Variable::ResponseHeadersNames => self.response_headers.iter().for_each(|f| take(f.name, f.name)),
+            Variable::Files | Variable::MultipartFilename => {
+                self.files.iter().for_each(|f| take(f.field, f.filename));
+            }
+            Variable::FilesNames | Variable::MultipartName => {
+                self.files.iter().for_each(|f| take(f.field, f.field));
+            }
+            Variable::FilesSizes => self.files.iter().for_each(|f| take(f.field, f.size)),
+            Variable::FilesTmpContent => {
+                self.files.iter().filter_map(|f| Some((f.field, f.content?))).for_each(|(n, c)| take(n, c));
+            }
+            _ => {}
+        }
+    }
+
+    /// The first request header of this name.
+    pub(super) fn request_header(&self, texts: &Texts, name: &str) -> Option<TextId> {
+        find(&self.request_headers, texts, name)
+    }
+
+    /// The first response header of this name.
+    pub(super) fn response_header(&self, texts: &Texts, name: &str) -> Option<TextId> {
+        find(&self.response_headers, texts, name)
+    }
+}
+
+fn find(fields: &[Field], texts: &Texts, name: &str) -> Option<TextId> {
+    fields.iter().find(|f| texts.get(f.name).eq_ignore_ascii_case(name.as_bytes())).map(|f| f.value)
+}

@@ -1,0 +1,375 @@
+//! One phase: its rules in order, each link over its values, and what a match brings about.
+//!
+//! For each link: every target's values (less what is excluded) are transformed and tested, all of them, not only up to
+//! the first match. Each matching value at once becomes MATCHED_VAR, writes its captures and runs the link's own
+//! effects, even if a later link fails. When the last link has matched, the head's message is recorded and its verdict
+//! and jump take effect.
+
+use std::borrow::Cow;
+
+use super::expand::MAX_EXPANSION;
+use super::gather::{Gathered, Item, Spot, View, count};
+use super::message::Message;
+use super::outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
+use super::state::{Bytes, Held, Matched, State};
+use super::texts::{Texts, transform_bytes};
+use super::{Allowed, Connection};
+use crate::action::{AllowScope, Phase};
+use crate::operator::{Captures, Operator};
+use crate::ruleset::{ChainId, Link, Mode, Rule, Ruleset, Target, Template, Test, Verdict};
+use crate::variable::Variable;
+
+/// What looking at a value costs beside reading it, in bytes.
+const LOOK_COST: u64 = 32;
+
+/// Buffers kept from rule to rule.
+#[derive(Debug, Default)]
+pub(super) struct Workspace {
+    gathered: Gathered,
+    pub(super) captures: Captures,
+    /// The target removals that concern the rule that is running.
+    removals: Vec<usize>,
+}
+
+/// A phase that is running.
+pub(super) struct Run<'a> {
+    pub(super) rules: &'a Ruleset,
+    pub(super) connection: &'a Connection,
+    pub(super) message: &'a Message,
+    pub(super) texts: &'a mut Texts,
+    pub(super) state: &'a mut State,
+    pub(super) outcome: &'a mut Outcome,
+    pub(super) workspace: &'a mut Workspace,
+    pub(super) phase: Phase,
+}
+
+/// A link with what is the same for all its values.
+struct Looking<'a> {
+    link: &'a Link,
+    operator: &'a Operator,
+    test: &'a Test,
+    /// The expanded argument, where it holds macros.
+    argument: Option<Vec<u8>>,
+}
+
+impl Looking<'_> {
+    fn holds(&self, value: &[u8], captures: &mut Captures) -> bool {
+        captures.clear();
+        let matches = match &self.argument {
+            Some(argument) => self.operator.matches_expanded(value, argument, captures),
+            None => self.operator.matches(value, self.link.capture && !self.test.negated, captures),
+        };
+        matches != self.test.negated
+    }
+}
+
+impl Run<'_> {
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            rules: self.rules,
+            connection: self.connection,
+            message: self.message,
+            texts: self.texts,
+            state: self.state,
+        }
+    }
+
+    /// Runs the phase; returns what `allow` let pass, if it did.
+    pub(super) fn run(&mut self) -> Option<Allowed> {
+        let rules = self.rules;
+        let list = rules.phases.get(self.phase.index()).map_or(&[][..], Vec::as_slice);
+        let mut at = 0;
+        while let Some(&number) = list.get(at) {
+            at += 1;
+            if self.state.mode == Mode::Off || self.is_exhausted() {
+                break;
+            }
+            let Some(rule) = rules.rules.get(number).filter(|_| !self.state.is_removed(number)) else { continue };
+            if !self.chain(number, rule) {
+                continue;
+            }
+            self.record(number, rule);
+            match self.settle(number, &rule.verdict) {
+                Next::Rule => at = rule.jump.unwrap_or(at),
+                Next::Stop(allowed) => return allowed,
+            }
+        }
+        None
+    }
+
+    /// Whether the transaction has used up its work. The logging phase has twice as much, so that what was found is
+    /// still reported.
+    fn is_exhausted(&mut self) -> bool {
+        let limit = self.rules.settings.work_limit;
+        let (limit, full) = match self.phase {
+            Phase::Logging => (limit.saturating_mul(2), false),
+            _ => (limit, self.state.tx.full),
+        };
+        let exhausted = full || self.state.work.saturating_add(self.texts.work) > limit;
+        self.outcome.exhausted |= exhausted;
+        exhausted
+    }
+
+    fn chain(&mut self, number: usize, rule: &Rule) -> bool {
+        self.state.rule = number;
+        self.state.matched.clear();
+        self.workspace.removals.clear();
+        if !self.state.target_removals.is_empty() {
+            let concern = |n: &&usize| {
+                self.rules.removals.get(**n).is_some_and(|removal| removal.rules.binary_search(&number).is_ok())
+            };
+            self.workspace.removals.extend(self.state.target_removals.iter().filter(concern));
+        }
+        let rules = self.rules;
+        rules.links.get(rule.links.clone()).is_some_and(|links| links.iter().all(|link| self.link(link)))
+    }
+
+    fn link(&mut self, link: &Link) -> bool {
+        let Some(test) = &link.test else {
+            self.effects(link);
+            return true;
+        };
+        let Some(operator) = self.rules.operators.get(test.operator) else { return false };
+        let argument = test.argument.as_ref().map(|template| self.expanded(template));
+        let looking = Looking { link, operator, test, argument };
+        let mut gathered = std::mem::take(&mut self.workspace.gathered);
+        let mut matched = false;
+        for target in &link.targets {
+            gathered.clear();
+            self.view().gather(target.variable, &target.selector, &target.slots, &mut gathered);
+            self.exclude(target, &mut gathered);
+            if target.counted {
+                let number = gathered.items.len();
+                gathered.clear();
+                count(number, &mut gathered.bytes);
+                gathered.items.push(Item { key: Spot::None, value: Spot::Here(0, gathered.bytes.len()) });
+            }
+            for item in &gathered.items {
+                if self.is_exhausted() {
+                    break;
+                }
+                matched |= self.look(&looking, target.variable, *item, &gathered);
+            }
+        }
+        self.workspace.gathered = gathered;
+        matched
+    }
+
+    /// Takes out the members that the rule or an earlier `ctl` excludes.
+    fn exclude(&self, target: &Target, gathered: &mut Gathered) {
+        if target.exclusions.is_empty() && self.workspace.removals.is_empty() {
+            return;
+        }
+        let removals = self.workspace.removals.iter().filter_map(|n| self.rules.removals.get(*n));
+        let removals: Vec<_> = removals.filter(|r| r.variable == target.variable).map(|r| &r.selector).collect();
+        let mut items = std::mem::take(&mut gathered.items);
+        items.retain(|item| {
+            let name = self.view().bytes(item.key, gathered).unwrap_or_default();
+            !target.exclusions.iter().chain(removals.iter().copied()).any(|selector| selector.takes(name))
+        });
+        gathered.items = items;
+    }
+
+    fn look(&mut self, looking: &Looking<'_>, variable: Variable, item: Item, gathered: &Gathered) -> bool {
+        if looking.link.multi_match {
+            return self.look_at_each_step(looking, variable, item, gathered);
+        }
+        self.look_after(looking, looking.link.chain, variable, item, gathered)
+    }
+
+    /// Tests the value that `chain` makes of an item.
+    fn look_after(
+        &mut self,
+        looking: &Looking<'_>,
+        chain: ChainId,
+        variable: Variable,
+        item: Item,
+        gathered: &Gathered,
+    ) -> bool {
+        let chains = &self.rules.chains;
+        let captures = &mut self.workspace.captures;
+        if let Spot::Text(id) = item.value
+            && let Some(done) = self.texts.transform(chains, id, chain)
+        {
+            let value = self.texts.get(done);
+            self.state.work += value.len() as u64 + LOOK_COST;
+            if !looking.holds(value, captures) {
+                return false;
+            }
+            self.hit(looking.link, variable, item.key, gathered, Held::Text(done));
+            return true;
+        }
+        let bytes = match item.value {
+            Spot::Text(id) => self.texts.get(id),
+            Spot::Here(start, end) => gathered.bytes.get(start..end).unwrap_or_default(),
+            Spot::Slot(_) | Spot::Static(_) | Spot::None => &[],
+        };
+        let value = transform_bytes(chains, Cow::Borrowed(bytes), chain);
+        self.state.work += (bytes.len() + value.len()) as u64 + LOOK_COST;
+        if !looking.holds(&value, captures) {
+            return false;
+        }
+        let held = Held::Own(Bytes::from_slice(&value));
+        self.hit(looking.link, variable, item.key, gathered, held);
+        true
+    }
+
+    /// `multiMatch`: tests the value as it is and after each transformation that changed it.
+    fn look_at_each_step(
+        &mut self,
+        looking: &Looking<'_>,
+        variable: Variable,
+        item: Item,
+        gathered: &Gathered,
+    ) -> bool {
+        let mut matched = self.look_after(looking, 0, variable, item, gathered);
+        let mut before = 0;
+        for node in &looking.link.steps {
+            if self.changes(before, *node, item, gathered) {
+                matched |= self.look_after(looking, *node, variable, item, gathered);
+            }
+            before = *node;
+        }
+        matched
+    }
+
+    /// Whether two chains make different values of an item.
+    fn changes(&mut self, before: ChainId, after: ChainId, item: Item, gathered: &Gathered) -> bool {
+        let chains = &self.rules.chains;
+        if let Spot::Text(id) = item.value
+            && let Some(old) = self.texts.transform(chains, id, before)
+            && let Some(new) = self.texts.transform(chains, id, after)
+        {
+            return self.texts.get(old) != self.texts.get(new);
+        }
+        let bytes = match item.value {
+            Spot::Text(id) => self.texts.get(id),
+            Spot::Here(start, end) => gathered.bytes.get(start..end).unwrap_or_default(),
+            Spot::Slot(_) | Spot::Static(_) | Spot::None => &[],
+        };
+        self.state.work += 2 * bytes.len() as u64;
+        transform_bytes(chains, Cow::Borrowed(bytes), before) != transform_bytes(chains, Cow::Borrowed(bytes), after)
+    }
+
+    fn hit(&mut self, link: &Link, variable: Variable, key: Spot, gathered: &Gathered, value: Held) {
+        let key = match key {
+            Spot::Text(id) => Held::Text(id),
+            Spot::Here(start, end) => Held::Own(Bytes::from_slice(gathered.bytes.get(start..end).unwrap_or_default())),
+            Spot::Slot(slot) => Held::Slot(slot),
+            Spot::Static(text) => Held::Static(text),
+            Spot::None => Held::None,
+        };
+        let matched = Matched { variable, key, value };
+        self.state.matched.push(matched.clone());
+        self.state.last = Some(matched);
+        if link.capture && !self.workspace.captures.is_empty() {
+            for slot in 0..10 {
+                match self.workspace.captures.get(slot) {
+                    Some(group) => self.state.tx.set_slot(slot, group),
+                    None => self.state.tx.unset_slot(slot),
+                }
+            }
+        }
+        if self.workspace.captures.limit_exceeded() {
+            self.state.tx.set_named(self.rules, b"MSC_PCRE_LIMITS_EXCEEDED", Some(b"1"));
+        }
+        self.effects(link);
+    }
+
+    /// The expansion of a text; too long a one ends the transaction's work.
+    pub(super) fn expanded(&mut self, template: &Template) -> Vec<u8> {
+        let mut out = Vec::new();
+        let whole = self.view().expand(template, &mut out);
+        self.state.work += out.len() as u64;
+        self.state.tx.full |= !whole;
+        debug_assert!(out.len() <= MAX_EXPANSION);
+        out
+    }
+
+    fn record(&mut self, number: usize, rule: &Rule) {
+        let Some(info) = self.rules.infos.get(number) else { return };
+        if let Some(severity) = info.severity {
+            let gravest = self.state.highest_severity.unwrap_or(u8::MAX);
+            self.state.highest_severity = Some(gravest.min(severity.number()));
+        }
+        if !rule.log && !rule.audit_log {
+            return;
+        }
+        let mut text = |template: &Option<Template>| match template {
+            Some(template) => logged(&self.expanded(template)),
+            None => String::new(),
+        };
+        let (msg, data) = (text(&rule.msg), text(&rule.logdata));
+        let tags = match &rule.tags {
+            Some(templates) => templates.iter().map(|tag| logged(&self.expanded(tag))).collect::<Vec<_>>().into(),
+            None => info.tags.clone(),
+        };
+        let (mut variable, mut value) = (Vec::new(), Vec::new());
+        // SecAction looks at nothing, so what an earlier rule matched is none of its business.
+        if !self.state.matched.is_empty()
+            && let Some(last) = &self.state.last
+        {
+            last.write_name(self.texts, self.rules, &mut variable);
+            let bytes = last.value.get(self.texts, self.rules).unwrap_or_default();
+            value.extend(bytes.iter().take(MAX_LOGGED_BYTES));
+        }
+        self.outcome.matches.push(RuleMatch {
+            id: info.id,
+            msg,
+            data,
+            severity: info.severity,
+            tags,
+            phase: rule.phase,
+            variable: logged(&variable),
+            value,
+            log: rule.log,
+            audit_log: rule.audit_log,
+        });
+    }
+
+    /// Carries out, or in detection-only mode records, what a full match decides.
+    fn settle(&mut self, number: usize, verdict: &Verdict) -> Next {
+        let (action, status) = match verdict {
+            Verdict::Pass => return Next::Rule,
+            Verdict::Allow(scope) if self.state.mode == Mode::On => {
+                return Next::Stop(match scope {
+                    AllowScope::Phase => None,
+                    AllowScope::Request => Some(Allowed::Request),
+                    AllowScope::All => Some(Allowed::All),
+                });
+            }
+            Verdict::Allow(_) => return Next::Rule,
+            Verdict::Deny(status) => (Disruption::Deny, *status),
+            Verdict::Drop(status) => (Disruption::Drop, *status),
+            Verdict::Redirect(location, status) => (Disruption::Redirect(logged(&self.expanded(location))), *status),
+        };
+        // In the logging phase everything is over.
+        if self.phase == Phase::Logging {
+            return Next::Rule;
+        }
+        let rule_id = self.rules.infos.get(number).map_or(0, |info| info.id);
+        let stopped = decide(self.outcome, self.state.mode, Interruption { action, status, rule_id });
+        if stopped { Next::Stop(None) } else { Next::Rule }
+    }
+}
+
+/// Where a phase goes on.
+enum Next {
+    Rule,
+    Stop(Option<Allowed>),
+}
+
+/// Records an interruption and returns whether it is carried out.
+pub(super) fn decide(outcome: &mut Outcome, mode: Mode, interruption: Interruption) -> bool {
+    let enforced = mode == Mode::On;
+    if outcome.interruption.is_none() || enforced && !outcome.enforced {
+        outcome.interruption = Some(interruption);
+        outcome.enforced = enforced;
+    }
+    enforced
+}
+
+/// Bytes as text for a record: valid UTF-8, bounded.
+fn logged(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.get(..MAX_LOGGED_BYTES).unwrap_or(bytes)).into_owned()
+}

@@ -1,0 +1,173 @@
+//! The bytes a transaction works on, and what its transformations made of them.
+//!
+//! Every value of the message is a numbered text. A transformed value is a text too; an unchanged one is the same text
+//! again. Two tables remember what was computed: for a text and a whole chain, and for a text and one transformation.
+//! So chains that start alike share their start, and chains that differ only in steps without effect share everything.
+//! Memory: the message, up to [`MAX_DERIVED_BYTES`] of results, and one table row for each text that was transformed.
+
+use std::borrow::Cow;
+
+use crate::ruleset::{ChainId, Chains};
+use crate::transform::Transformation;
+
+/// Most bytes of transformed values that are kept; beyond, they are computed for each rule anew.
+const MAX_DERIVED_BYTES: usize = 64 << 20;
+/// Most texts that get a table row.
+const MAX_ROWS: usize = 1 << 16;
+
+/// Number of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TextId(u32);
+
+impl TextId {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// "Not computed yet" in a table.
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+enum Stored {
+    /// In the common buffer, from and to.
+    Shared(usize, usize),
+    Own(Vec<u8>),
+}
+
+/// All texts of one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    buffer: Vec<u8>,
+    texts: Vec<Stored>,
+    /// For each text the number of its row, or [`NONE`].
+    rows: Vec<u32>,
+    /// Rows one after another: a cell for each chain, then one for each kind of transformation.
+    cells: Vec<u32>,
+    row_count: usize,
+    derived_bytes: usize,
+    /// Bytes that transformations have read.
+    pub(super) work: u64,
+}
+
+impl Texts {
+    /// Stores a copy.
+    pub(super) fn add(&mut self, bytes: &[u8]) -> TextId {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(bytes);
+        self.push(Stored::Shared(start, self.buffer.len()))
+    }
+
+    /// Stores without a copy.
+    pub(super) fn add_owned(&mut self, bytes: Vec<u8>) -> TextId {
+        self.push(Stored::Own(bytes))
+    }
+
+    fn push(&mut self, stored: Stored) -> TextId {
+        // Far fewer than 2^32 texts fit in memory; the last number would stand for the last text.
+        let id = TextId(u32::try_from(self.texts.len()).unwrap_or(NONE - 1));
+        self.texts.push(stored);
+        self.rows.push(NONE);
+        id
+    }
+
+    pub(super) fn get(&self, id: TextId) -> &[u8] {
+        match self.texts.get(id.index()) {
+            Some(Stored::Own(bytes)) => bytes,
+            Some(Stored::Shared(start, end)) => self.buffer.get(*start..*end).unwrap_or_default(),
+            None => &[],
+        }
+    }
+
+    /// The text that `chain` makes of `id`; `None` when no more results are kept.
+    pub(super) fn transform(&mut self, chains: &Chains, id: TextId, chain: ChainId) -> Option<TextId> {
+        let Some((parent, step)) = chains.node(chain) else { return Some(id) };
+        let row = self.row(chains, id)?;
+        match self.cells.get(row + chain) {
+            Some(&known) if known != NONE => return Some(TextId(known)),
+            _ => {}
+        }
+        let before = self.transform(chains, id, parent)?;
+        let after = self.step(chains, before, step)?;
+        if let Some(cell) = self.cells.get_mut(row + chain) {
+            *cell = after.0;
+        }
+        Some(after)
+    }
+
+    /// The text that one transformation makes of `id`.
+    fn step(&mut self, chains: &Chains, id: TextId, step: Transformation) -> Option<TextId> {
+        let cell = self.row(chains, id)? + chains.len() + chains.kind(step);
+        match self.cells.get(cell) {
+            Some(&known) if known != NONE => return Some(TextId(known)),
+            _ => {}
+        }
+        let input = self.get(id);
+        let length = input.len();
+        let after = match step.apply(Cow::Borrowed(input)) {
+            // A borrowed result may be a part of its input; only one of the same length is the input.
+            Cow::Borrowed(same) if same.len() == length => id,
+            changed => {
+                let changed = changed.into_owned();
+                if self.derived_bytes + changed.len() > MAX_DERIVED_BYTES {
+                    return None;
+                }
+                self.derived_bytes += changed.len();
+                self.add_owned(changed)
+            }
+        };
+        self.work += length as u64;
+        if let Some(cell) = self.cells.get_mut(cell) {
+            *cell = after.0;
+        }
+        Some(after)
+    }
+
+    /// Where the row of a text starts in the table.
+    fn row(&mut self, chains: &Chains, id: TextId) -> Option<usize> {
+        let width = chains.len() + chains.kinds();
+        let row = self.rows.get_mut(id.index())?;
+        if *row == NONE {
+            if self.row_count >= MAX_ROWS {
+                return None;
+            }
+            *row = u32::try_from(self.row_count).ok()?;
+            self.row_count += 1;
+            self.cells.resize(self.row_count * width, NONE);
+        }
+        Some(*row as usize * width)
+    }
+}
+
+/// What `chain` makes of bytes that are no text, computed at once.
+pub(super) fn transform_bytes<'a>(chains: &Chains, bytes: Cow<'a, [u8]>, chain: ChainId) -> Cow<'a, [u8]> {
+    match chains.node(chain) {
+        None => bytes,
+        Some((parent, step)) => step.apply(transform_bytes(chains, bytes, parent)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_results_are_shared_and_computed_once() {
+        let mut chains = Chains::default();
+        let lower = chains.intern(0, Transformation::Lowercase);
+        let lower_nulls = chains.intern(lower, Transformation::RemoveNulls);
+        let nulls = chains.intern(0, Transformation::RemoveNulls);
+        let nulls_lower = chains.intern(nulls, Transformation::Lowercase);
+        let mut texts = Texts::default();
+        let (upper, plain) = (texts.add(b"ABC"), texts.add_owned(b"abc".to_vec()));
+        assert_eq!(texts.transform(&chains, upper, 0), Some(upper));
+        let a = texts.transform(&chains, upper, lower_nulls).unwrap();
+        assert_eq!(texts.get(a), b"abc");
+        assert_eq!(texts.transform(&chains, upper, lower), Some(a));
+        let before = texts.work;
+        assert_eq!(texts.transform(&chains, upper, lower_nulls), Some(a));
+        assert_eq!(texts.work, before, "nothing is computed twice");
+        assert_eq!(texts.transform(&chains, plain, nulls_lower), Some(plain), "unchanged: the same text");
+        assert_eq!(transform_bytes(&chains, Cow::Borrowed(b"A\0B"), nulls_lower).as_ref(), b"ab");
+    }
+}
