@@ -164,6 +164,7 @@ impl Server {
                 if let Ok(keys) = kept.audit.apply(&document.audit, &built.snapshot.config.base) {
                     restart.extend(keys.into_iter().map(|key| format!("audit.{key}")));
                 }
+                kept.audit.reopen();
                 kept.store.resize(document.cache.size.bytes(), document.cache.max_object.bytes());
                 for key in &restart {
                     tracing::warn!(key, "this change takes effect at the next restart");
@@ -211,11 +212,13 @@ impl Server {
 
 /// Says what a generation holds.
 fn announce(snapshot: &Snapshot, metrics: &Metrics) {
-    for warning in snapshot.inspect.warnings() {
+    for warning in snapshot.inspect.warnings().iter().chain(&snapshot.warnings) {
         tracing::warn!("{warning}");
     }
     let names: Vec<_> = snapshot.pool.replicas().iter().map(|replica| replica.name().clone()).collect();
     metrics.keep_replicas(&names.iter().map(|name| &**name).collect::<Vec<_>>());
+    metrics.keep_rules(snapshot.inspect.rule_ids());
+    metrics.certificates(snapshot.expiries.iter().map(|(name, end)| (name.as_str(), *end)));
     metrics.config_loaded(snapshot.loaded);
     tracing::info!(
         generation = snapshot.generation,

@@ -74,6 +74,10 @@ pub struct Snapshot {
     pub pool: Arc<Pool>,
     /// Metric handles resolved for this generation.
     pub meters: Meters,
+    /// When each certificate ends, by its first name.
+    pub expiries: Vec<(String, SystemTime)>,
+    /// What is not wrong and yet worth a look.
+    pub warnings: Vec<Fault>,
     certificate_files: Vec<PathBuf>,
 }
 
@@ -120,6 +124,7 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
     let cache = keep(&mut faults, "cache", Cache::build(&document.cache, base));
     let pool = keep(&mut faults, "upstream", Pool::build(&document.upstream, previous.map(|p| p.pool.as_ref())));
     keep(&mut faults, "audit", document.audit.check());
+    keep(&mut faults, "log", document.log.check());
     keep(&mut faults, "admin", Admin::build(&document.admin, base));
     if let (Some(policy), Some(limits)) = (&policy, &limits) {
         for (index, entry) in document.route.iter().enumerate() {
@@ -172,6 +177,12 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                 cache,
                 pool,
                 meters,
+                expiries: certificates
+                    .expiries()
+                    .iter()
+                    .map(|expiry| (expiry.names.first().cloned().unwrap_or_default(), expiry.not_after))
+                    .collect(),
+                warnings: certificates.warnings().to_vec(),
                 certificate_files: certificates.files().to_vec(),
             };
             Ok(Built { snapshot, certificates })

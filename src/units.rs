@@ -64,7 +64,9 @@ impl FromStr for ByteSize {
                 .checked_mul(scale)
                 .map(Self)
                 .ok_or_else(|| UnitError(format!("size {text:?} is larger than 16 EiB: write a smaller one"))),
-            _ => Err(UnitError(format!("{text:?} is no size: write a whole number and B, KiB, MiB, GiB, kB, MB or GB"))),
+            _ => {
+                Err(UnitError(format!("{text:?} is no size: write a whole number and B, KiB, MiB, GiB, kB, MB or GB")))
+            }
         }
     }
 }
@@ -110,7 +112,9 @@ impl FromStr for Span {
                 .checked_mul(scale)
                 .map(|micros| Self(Duration::from_micros(micros)))
                 .ok_or_else(|| UnitError(format!("{text:?} is too long: write a smaller duration"))),
-            _ => Err(UnitError(format!("{text:?} is no duration: write a whole number and ms, s, m, h or d, as \"5s\""))),
+            _ => {
+                Err(UnitError(format!("{text:?} is no duration: write a whole number and ms, s, m, h or d, as \"5s\"")))
+            }
         }
     }
 }
@@ -121,8 +125,11 @@ impl fmt::Display for Span {
         if micros == 0 {
             return f.write_str("0s");
         }
-        let (unit, scale) =
-            SPAN_UNITS.iter().find(|(_, scale)| micros.is_multiple_of(u128::from(*scale))).copied().unwrap_or(("us", 1));
+        let (unit, scale) = SPAN_UNITS
+            .iter()
+            .find(|(_, scale)| micros.is_multiple_of(u128::from(*scale)))
+            .copied()
+            .unwrap_or(("us", 1));
         write!(f, "{}{unit}", micros / u128::from(scale))
     }
 }
@@ -156,7 +163,12 @@ impl FromStr for Rate {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let per = Span(self.per).to_string();
-        write!(f, "{}/{}", self.count, per.strip_prefix('1').filter(|u| u.starts_with(char::is_alphabetic)).unwrap_or(&per))
+        write!(
+            f,
+            "{}/{}",
+            self.count,
+            per.strip_prefix('1').filter(|u| u.starts_with(char::is_alphabetic)).unwrap_or(&per)
+        )
     }
 }
 

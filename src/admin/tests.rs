@@ -62,7 +62,8 @@ async fn send(address: SocketAddr, line: &str, headers: &str) -> (u16, String) {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    (answer[9..12].parse().unwrap(), answer)
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer)
 }
 
 #[tokio::test]
@@ -108,24 +109,31 @@ async fn a_reload_tells_what_it_did_and_runs_once_at_a_time() {
     });
     hold.recv().unwrap();
     let address = served.address;
-    let first = tokio::spawn(async move { send(address, "POST /api/v1/reload", "").await.0 });
-    let second = tokio::spawn(async move { send(address, "POST /api/v1/reload", "").await.0 });
+    let mut first = tokio::spawn(async move { send(address, "POST /api/v1/reload", "").await.0 });
+    let mut second = tokio::spawn(async move { send(address, "POST /api/v1/reload", "").await.0 });
     // Whichever comes second is told so while the first one runs.
     let (early, late) = tokio::select! {
-        early = first => (early.unwrap(), None),
-        early = second => (early.unwrap(), Some(())),
+        early = &mut first => (early, second),
+        early = &mut second => (early, first),
     };
-    assert_eq!(early, 409);
-    let _ = late;
+    assert_eq!(early.unwrap(), 409);
     tokio::task::spawn_blocking(move || release.send(()).unwrap()).await.unwrap();
     holder.join().unwrap();
+    assert_eq!(late.await.unwrap(), 200);
 }
 
 #[tokio::test]
 async fn without_the_token_nothing_is_told() {
     let served = served(Some(TOKEN)).await;
-    let lines =
-        ["GET /livez", "GET /readyz", "GET /metrics", "GET /api/v1/status", "POST /api/v1/reload", "GET /", "PUT /livez"];
+    let lines = [
+        "GET /livez",
+        "GET /readyz",
+        "GET /metrics",
+        "GET /api/v1/status",
+        "POST /api/v1/reload",
+        "GET /",
+        "PUT /livez",
+    ];
     for line in lines {
         for headers in ["", "Authorization: Bearer 0123456789abcdef0124\r\n"] {
             let (status, answer) = send(served.address, line, headers).await;

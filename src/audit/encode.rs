@@ -48,7 +48,10 @@ pub(super) fn line(event: &Event, redactor: &Redactor, max_event: usize, out: &m
 struct Pen<'a> {
     redactor: &'a Redactor,
     known: Known,
+    /// How much more may be written, in bytes of JSON.
     left: usize,
+    /// How much more may be read: what is masked away costs work and no room.
+    unread: usize,
 }
 
 impl Pen<'_> {
@@ -70,10 +73,11 @@ impl Pen<'_> {
         if bytes.is_empty() {
             return String::new();
         }
-        if self.left == 0 {
+        if self.left == 0 || self.unread == 0 {
             return "…".into();
         }
-        let read = text::head(bytes, MAX_READ);
+        let read = text::head(bytes, MAX_READ.min(self.unread));
+        self.unread -= read.len();
         let mut masked = mask(self.redactor, read, &mut self.known);
         let unread = bytes.len() - read.len();
         let whole = masked.len() + unread;
@@ -336,8 +340,8 @@ impl Serialize for Headers {
 
 impl<'a> Line<'a> {
     fn new(event: &'a Event, redactor: &Redactor, max_event: usize) -> Self {
-        let mut pen = Pen { redactor, known: Known::default(), left: max_event };
-        // Credentials first, so that they are known when other texts repeat them.
+        let mut pen = Pen { redactor, known: Known::default(), left: max_event, unread: max_event.saturating_mul(4) };
+        // Credentials first, so that they are known when other texts repeat them. The head's size is bounded.
         for (name, value) in event.headers.iter().take(MAX_HEADERS) {
             redactor.header(name, text::head(value, MAX_READ), &mut pen.known);
         }
@@ -463,7 +467,6 @@ fn matched(rule: &RuleMatch, pen: &mut Pen<'_>) -> Rule {
             value: pen.write(&rule.value, MAX_VALUE, |r, value, known| r.value(variable, value, known).into_owned()),
             variable: pen.text(variable, MAX_NAME),
         },
-    
     }
 }
 
@@ -492,17 +495,14 @@ fn secured<'a>(tls: &'a Tls, pen: &mut Pen<'_>) -> TlsLine<'a> {
         established: true,
         resumed: tls.resumed,
         next_protocol: tls.alpn.as_ref().map(|alpn| pen.text(alpn, MAX_NAME)),
-        client: TlsClient {
-            server_name: tls.sni.as_ref().map(|sni| pen.text(sni, MAX_NAME)),
-            ja4: tls.ja4.as_deref(),
-        },
+        client: TlsClient { server_name: tls.sni.as_ref().map(|sni| pen.text(sni, MAX_NAME)), ja4: tls.ja4.as_deref() },
     }
 }
 
 fn headers(event: &Event, pen: &mut Pen<'_>) -> Headers {
     let mut by_name: Vec<(String, Vec<String>)> = Vec::new();
     for (name, value) in event.headers.iter().take(MAX_HEADERS) {
-        if pen.left == 0 {
+        if pen.left == 0 || pen.unread == 0 {
             break;
         }
         // A name is a token (RFC 9110 section 5.1) where the head was well-formed; what was refused may hold anything.
@@ -634,6 +634,16 @@ mod tests {
         assert!(value["rules"].as_array().unwrap().iter().all(|rule| rule["id"] == 942_100));
         assert_eq!(value["gatehouse"]["omitted"]["rules"], 2_000 - MAX_RULES);
         assert!(value["gatehouse"]["omitted"]["headers"].as_u64().unwrap() > 0);
+    }
+
+    #[test]
+    fn what_is_masked_away_is_not_read_without_end() {
+        let mut event = full();
+        let secret = Bytes::from("name=token\r\n".repeat(2_000));
+        event.rules = vec![RuleMatch { value: secret, ..event.rules[0].clone() }; 500];
+        let (_, value) = encode(&event, 64 * 1024);
+        let rules = value["rules"].as_array().unwrap();
+        assert_eq!((rules.len(), &rules[499]["matched"]["value"]), (500, &"…".into()));
     }
 
     proptest! {

@@ -187,7 +187,8 @@ impl Audit {
         }
         // The nearest folder that exists decides whether the rest can be made.
         let above = file.ancestors().skip(1).find(|folder| folder.exists());
-        if let Some(above) = above.filter(|above| settings.enabled && !above.is_dir() && !above.as_os_str().is_empty()) {
+        if let Some(above) = above.filter(|above| settings.enabled && !above.is_dir() && !above.as_os_str().is_empty())
+        {
             let what = format!("{} is no folder, so {} cannot be made", above.display(), file.display());
             faults.push(Fault::key("file", what, "name a file the gate may write"));
         }
@@ -195,7 +196,7 @@ impl Audit {
     }
 
     fn start(&mut self, sink: impl writer::Sink + 'static, limits: Limits) -> std::io::Result<()> {
-        let queue = Arc::new(Queue::new(limits, self.metrics.queue.clone()));
+        let queue = Arc::new(Queue::new(limits, self.metrics.clone()));
         let writer = writer::Writer {
             queue: Arc::clone(&queue),
             sink,
@@ -265,9 +266,9 @@ impl Audit {
         }
     }
 
-    /// Waits until all events taken so far are written; `false` if that took longer than `timeout`. Blocks the thread.
+    /// Waits until all events taken so far are written or given up; `false` if that took longer than `timeout`. Blocks the thread.
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.queue.as_ref().is_none_or(|queue| queue.wait_empty(Instant::now() + timeout))
+        self.queue.as_ref().is_none_or(|queue| queue.wait_settled(Instant::now() + timeout))
     }
 
     /// Takes no more events, writes what waits and ends the writer; `false` if something was lost by `timeout`. Blocks

@@ -4,8 +4,8 @@
 //! counts against the bounds until it is written, so the bound covers what the writer holds too.
 
 use super::event::Event;
+use crate::telemetry::AuditMetrics;
 use parking_lot::{Condvar, Mutex};
-use prometheus::IntGauge;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -27,6 +27,9 @@ struct State {
     /// Waiting or being written.
     events: usize,
     bytes: usize,
+    /// Ever taken, and of those ever written or given up; the writer keeps their order.
+    taken: u64,
+    settled: u64,
     limits: Limits,
     closed: bool,
     reopen: bool,
@@ -39,8 +42,8 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Shows how many events are held; set under the lock, so that it never stays behind.
-    gauge: IntGauge,
+    /// Its gauge shows how many events are held; set under the lock, so that it never stays behind.
+    metrics: AuditMetrics,
     /// Wakes the writer.
     work: Condvar,
     /// Wakes who waits for an empty queue or the writer's end.
@@ -58,13 +61,15 @@ pub(super) enum Work {
 }
 
 impl Queue {
-    pub(super) fn new(limits: Limits, gauge: IntGauge) -> Self {
+    pub(super) fn new(limits: Limits, metrics: AuditMetrics) -> Self {
         Self {
-            gauge,
+            metrics,
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 events: 0,
                 bytes: 0,
+                taken: 0,
+                settled: 0,
                 limits,
                 closed: false,
                 reopen: false,
@@ -86,9 +91,10 @@ impl Queue {
             return false;
         }
         state.events += 1;
+        state.taken += 1;
         state.bytes += weight;
         state.waiting.push_back((event, weight));
-        self.gauge.inc();
+        self.metrics.queue.inc();
         drop(state);
         self.work.notify_one();
         true
@@ -132,10 +138,9 @@ impl Queue {
         let mut state = self.state.lock();
         state.events = state.events.saturating_sub(events);
         state.bytes = state.bytes.saturating_sub(bytes);
-        self.gauge.set(i64::try_from(state.events).unwrap_or(i64::MAX));
-        if state.events == 0 {
-            self.idle.notify_all();
-        }
+        self.metrics.queue.set(i64::try_from(state.events).unwrap_or(i64::MAX));
+        state.settled += u64::try_from(events).unwrap_or(0);
+        self.idle.notify_all();
     }
 
     /// Waits before another try until `until`, or less if the file is to be opened anew or the queue was closed
@@ -178,15 +183,16 @@ impl Queue {
         self.idle.notify_all();
     }
 
-    /// Waits until nothing is held; `false` if that was not so by `until`.
-    pub(super) fn wait_empty(&self, until: Instant) -> bool {
+    /// Waits until all that was taken before is settled; `false` if it was not by `until`.
+    pub(super) fn wait_settled(&self, until: Instant) -> bool {
         let mut state = self.state.lock();
-        while state.events > 0 && !state.finished {
+        let taken = state.taken;
+        while state.settled < taken {
             if self.idle.wait_until(&mut state, until).timed_out() {
-                return state.events == 0;
+                return state.settled >= taken;
             }
         }
-        state.events == 0
+        true
     }
 
     /// Waits until the writer has ended; `false` if it had not by `until`.

@@ -106,7 +106,16 @@ const NAMES: &[&str] = &[
 
 /// Endings of names that hold a secret, in normal form: `db_password`, `refresh_token`, `client_secret`.
 const ENDINGS: &[&str] = &[
-    "password", "passwd", "passphrase", "secret", "token", "apikey", "privatekey", "secretkey", "accesskey", "signature",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "privatekey",
+    "secretkey",
+    "accesskey",
+    "signature",
     "sessionid",
 ];
 
@@ -175,8 +184,12 @@ impl Redactor {
             b"REQUEST_COOKIES" => true,
             b"REQUEST_HEADERS" | b"RESPONSE_HEADERS" => self.header_is_secret(key),
             // Their values are names.
-            b"ARGS_NAMES" | b"ARGS_GET_NAMES" | b"ARGS_POST_NAMES" | b"REQUEST_COOKIES_NAMES"
-            | b"REQUEST_HEADERS_NAMES" | b"RESPONSE_HEADERS_NAMES" => false,
+            b"ARGS_NAMES"
+            | b"ARGS_GET_NAMES"
+            | b"ARGS_POST_NAMES"
+            | b"REQUEST_COOKIES_NAMES"
+            | b"REQUEST_HEADERS_NAMES"
+            | b"RESPONSE_HEADERS_NAMES" => false,
             _ => self.path_is_secret(key),
         }
     }
@@ -486,7 +499,13 @@ mod tests {
             ),
             ("REQUEST_HEADERS:Cookie", "a=b", "a=b", "***", "***"),
             ("REQUEST_BODY", "q=1&token=a", "token=a", "q=1&token=***", "token=***"),
-            ("ARGS:q", "1=1", "Matched Data: 1=1 found within ARGS:q: 1=1", "1=1", "Matched Data: 1=1 found within ARGS:q: 1=1"),
+            (
+                "ARGS:q",
+                "1=1",
+                "Matched Data: 1=1 found within ARGS:q: 1=1",
+                "1=1",
+                "Matched Data: 1=1 found within ARGS:q: 1=1",
+            ),
         ] {
             let value = redactor.value(variable.as_bytes(), value.as_bytes(), &mut known);
             assert_eq!(String::from_utf8_lossy(&value), masked_value, "{variable}");

@@ -62,7 +62,8 @@ mod tests {
     fn unescape(text: &str) -> Vec<u8> {
         let (mut out, bytes, mut at) = (Vec::new(), text.as_bytes(), 0);
         while at < bytes.len() {
-            let code = bytes.get(at..at + 4).filter(|c| c.starts_with(b"\\x"));
+            let code =
+                bytes.get(at..at + 4).filter(|c| c.starts_with(b"\\x") && c[2..].iter().all(u8::is_ascii_hexdigit));
             match code.and_then(|c| u8::from_str_radix(std::str::from_utf8(&c[2..]).ok()?, 16).ok()) {
                 Some(byte) => {
                     out.push(byte);
@@ -85,6 +86,7 @@ mod tests {
             (b"a\xFFb\xC3", "a\\xFFb\\xC3"),
             (b"\\xff", "\\x5Cxff"),
             (b"\\xzz \\x", "\\xzz \\x"),
+            (b"\\x+4", "\\x+4"),
             (b"\\\\x41", "\\\\x5Cx41"),
             (b"\xED\xA0\x80", "\\xED\\xA0\\x80"),
         ] {
@@ -94,7 +96,9 @@ mod tests {
 
     #[test]
     fn a_cut_does_not_split_a_character() {
-        for (text, limit, kept) in [("abc", 5, "abc"), ("abc", 2, "ab"), ("aé", 2, "a"), ("🦀", 3, ""), ("🦀x", 4, "🦀")] {
+        for (text, limit, kept) in
+            [("abc", 5, "abc"), ("abc", 2, "ab"), ("aé", 2, "a"), ("🦀", 3, ""), ("🦀x", 4, "🦀")]
+        {
             assert_eq!(head(text.as_bytes(), limit), kept.as_bytes(), "{text} {limit}");
         }
     }

@@ -333,19 +333,14 @@ mod tests {
 
     #[test]
     fn restrictions_hold_however_they_are_written() {
-        for text in ["no-store", "No-Store", "no-store=1", "no-store foo", "no-store=\"x\"", "a b c, no-store", "\u{7f}, no-store"] {
-            let headers = HeaderValue::from_bytes(text.as_bytes()).ok().map(|v| {
-                let mut headers = HeaderMap::new();
-                headers.insert(CACHE_CONTROL, v);
-                headers
-            });
-            if let Some(headers) = headers {
-                assert!(ResponseDirectives::read(&headers).no_store, "{text:?}");
-            }
+        for text in
+            ["no-store", "No-Store", "no-store=1", "no-store foo", "no-store=\"x\"", "a b c, no-store", "é, no-store"]
+        {
+            assert!(response(&[text]).no_store, "{text:?}");
         }
         assert!(response(&["private=\"set-cookie\""]).private);
         assert!(response(&["no-cache=\"set-cookie\""]).no_cache);
-        assert!(response(&["max-age=60, ext=\"a", "b\", no-store"]).no_store, "a quoted string ends with its line");
+        assert!(response(&["max-age=60, ext=\"a", "no-store"]).no_store, "a quoted string ends with its line");
     }
 
     #[test]

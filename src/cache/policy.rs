@@ -278,7 +278,8 @@ fn takes_default(status: StatusCode) -> bool {
 pub fn response_storable(using: &Use, response: &ResponseFacts<'_>, policy: &StorePolicy<'_>) -> Storable {
     let headers = response.headers;
     let d = ResponseDirectives::read(headers);
-    let forwards_fields = |names: &[HeaderName]| names.iter().any(|n| is_forwarding(n) || policy.set_by_gate.contains(n));
+    let forwards_fields =
+        |names: &[HeaderName]| names.iter().any(|n| is_forwarding(n) || policy.set_by_gate.contains(n));
     // A known status lifts no-store where must-understand asks for it (section 5.2.2.3): unknown ones end here.
     if !is_understood(response.status) {
         return Storable::No(Unstorable::Status);
@@ -490,7 +491,8 @@ pub fn unstorable_fields(headers: &HeaderMap) -> Vec<HeaderName> {
     let listed = headers.get_all(header::CONNECTION).into_iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
     let listed = listed.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
     // The response's own framing and dates stay whatever `Connection` says of them.
-    let listed = listed.filter(|n| ![header::CACHE_CONTROL, header::VARY, header::DATE, header::CONTENT_LENGTH].contains(n));
+    let listed =
+        listed.filter(|n| ![header::CACHE_CONTROL, header::VARY, header::DATE, header::CONTENT_LENGTH].contains(n));
     let more = ["keep-alive", "proxy-connection", "proxy-authentication-info"].map(HeaderName::from_static);
     listed.chain(NOT_STORED).chain(more).filter(|name| headers.contains_key(name)).collect()
 }
@@ -499,8 +501,7 @@ pub fn unstorable_fields(headers: &HeaderMap) -> Vec<HeaderName> {
 /// what describes the stored body itself (section 3.2).
 pub fn updated_fields(not_modified: &HeaderMap) -> Vec<HeaderName> {
     let kept_out = unstorable_fields(not_modified);
-    let of_body =
-        [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_TYPE, header::CONTENT_RANGE];
+    let of_body = [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_TYPE, header::CONTENT_RANGE];
     not_modified.keys().filter(|name| !kept_out.contains(name) && !of_body.contains(name)).cloned().collect()
 }
 

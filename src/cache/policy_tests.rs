@@ -199,8 +199,7 @@ fn rfc9111_4_2_3_age_at_receipt() {
 #[test]
 fn rfc9111_4_2_3_the_time_a_question_takes_counts() {
     let headers = headers(&["cache-control: max-age=60", "age: 10", DATE]);
-    let response =
-        ResponseFacts { status: StatusCode::OK, headers: &headers, asked: at(NOW), received: at(NOW + 7) };
+    let response = ResponseFacts { status: StatusCode::OK, headers: &headers, asked: at(NOW), received: at(NOW + 7) };
     let policy = StorePolicy { default_lifetime: None, set_by_gate: &[] };
     let Storable::Yes(lifetime) = response_storable(&anonymous(), &response, &policy) else { panic!("not stored") };
     assert_eq!(lifetime.age, Duration::from_secs(17));
@@ -399,8 +398,7 @@ fn rfc9111_4_4_unsafe_methods_invalidate() {
 
 #[test]
 fn rfc9111_4_4_only_the_same_origin_is_invalidated() {
-    let target =
-        Target { scheme: crate::facts::Scheme::Https, authority: "a.test", path: "/", query: None };
+    let target = Target { scheme: crate::facts::Scheme::Https, authority: "a.test", path: "/", query: None };
     for (location, expected) in [
         ("/x", Some(("/x", None))),
         ("/x?q=1#f", Some(("/x", Some("q=1")))),
@@ -416,8 +414,10 @@ fn rfc9111_4_4_only_the_same_origin_is_invalidated() {
         ("", None),
     ] {
         let found = also_invalidated(&target, &headers(&[&format!("content-location: {location}")]));
-        let expected: Vec<_> =
-            expected.map(|(path, query): (&str, Option<&str>)| (path.to_owned(), query.map(str::to_owned))).into_iter().collect();
+        let expected: Vec<_> = expected
+            .map(|(path, query): (&str, Option<&str>)| (path.to_owned(), query.map(str::to_owned)))
+            .into_iter()
+            .collect();
         assert_eq!(found, expected, "{location}");
     }
 }
@@ -459,7 +459,9 @@ fn rfc9111_3_2_a_304_updates_what_it_may() {
 
 #[test]
 fn rfc5861_4_only_failures_bring_stale_responses() {
-    for (status, expected) in [(500, true), (502, true), (503, true), (504, true), (501, false), (403, false), (404, false)] {
+    for (status, expected) in
+        [(500, true), (502, true), (503, true), (504, true), (501, false), (403, false), (404, false)]
+    {
         assert_eq!(is_failure(status), expected, "{status}");
     }
 }

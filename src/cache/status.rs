@@ -128,20 +128,10 @@ mod tests {
 
     #[test]
     fn rfc9211_2_renders_each_outcome() {
-        let miss = Status::Forwarded {
-            why: Forward::UriMiss,
-            status: None,
-            stored: true,
-            collapsed: true,
-            detail: None,
-        };
-        let validated = Status::Forwarded {
-            why: Forward::Stale,
-            status: Some(304),
-            stored: true,
-            collapsed: false,
-            detail: None,
-        };
+        let miss =
+            Status::Forwarded { why: Forward::UriMiss, status: None, stored: true, collapsed: true, detail: None };
+        let validated =
+            Status::Forwarded { why: Forward::Stale, status: Some(304), stored: true, collapsed: false, detail: None };
         for (status, text, label) in [
             (Status::Hit { ttl: 376, detail: None }, "Gatehouse; hit; ttl=376", "hit"),
             (Status::Hit { ttl: -5, detail: Some("updating") }, "Gatehouse; hit; ttl=-5; detail=updating", "stale"),

@@ -430,7 +430,8 @@ impl Write {
             self.blocks.push(Bytes::from(std::mem::take(&mut self.open)));
             self.room = 0;
         }
-        let left = self.expected.map(|expected| usize::try_from(expected).unwrap_or(usize::MAX).saturating_sub(self.len));
+        let left =
+            self.expected.map(|expected| usize::try_from(expected).unwrap_or(usize::MAX).saturating_sub(self.len));
         let room = left.unwrap_or_else(|| self.room.saturating_mul(2).max(4096));
         let room = room.max(self.room.saturating_add(wanted)).min(BLOCK);
         let overhead = if self.room == 0 { BLOCK_OVERHEAD } else { 0 };

@@ -64,7 +64,7 @@ async fn start(ports: &Ports, dir: &Path) -> Result<(std::sync::Arc<Server>, wat
         faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
     let config = config::load(&dir.join("demo.toml")).map_err(faults)?;
-    telemetry::init(&config.document.log);
+    telemetry::init(&config.document.log).map_err(faults)?;
     let server = Server::start(config).await.map_err(|e| e.to_string())?;
     Ok((server, stop))
 }

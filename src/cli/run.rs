@@ -18,7 +18,11 @@ pub(super) fn run(path: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    telemetry::init(&config.document.log);
+    if let Err(faults) = telemetry::init(&config.document.log) {
+        let faults: Vec<_> = faults.into_iter().map(|fault| config.locate(fault.under("log"))).collect();
+        let _ = super::check::report(&mut std::io::stderr().lock(), &faults, super::check::coloured());
+        return ExitCode::FAILURE;
+    }
     let runtime = match runtime(&config) {
         Ok(runtime) => runtime,
         Err(e) => return fail(&format!("cannot start threads: {e}")),

@@ -103,7 +103,8 @@ pub fn meta(lifetime: &Lifetime, received: SystemTime, mut header: ResponseHeade
     for name in policy::unstorable_fields(&header.headers) {
         header.remove_header(&name);
     }
-    let born = received.checked_sub(lifetime.age).unwrap_or(SystemTime::UNIX_EPOCH);
+    // Not before 1970, which pingora cannot write down.
+    let born = received.checked_sub(lifetime.age).unwrap_or(SystemTime::UNIX_EPOCH).max(SystemTime::UNIX_EPOCH);
     let mut fresh_until = born.checked_add(lifetime.fresh_for).unwrap_or(received);
     if lifetime.remaining().is_zero() {
         // pingora takes "until now" as still fresh.

@@ -101,7 +101,7 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
         }
     }
     // Tell the client in TLS terms that this end was meant (RFC 8446 section 6.1).
-    stream.shutdown().await;
+    let _ = AsyncWriteExt::shutdown(&mut stream).await;
 }
 
 fn into_stream(session: Box<ServerSession>) -> Option<Stream> {

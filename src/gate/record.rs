@@ -122,11 +122,11 @@ fn event(x: &mut Exchange, action: Action, total: Duration) -> Event {
 fn rule(matched: &gatehouse_waf::RuleMatch) -> RuleMatch {
     RuleMatch {
         id: matched.id,
-        phase: matched.phase,
-        severity: matched.severity.and_then(|severity| Severity::new(severity as u8)),
-        msg: Bytes::copy_from_slice(&matched.msg),
-        data: Bytes::copy_from_slice(&matched.data),
-        tags: matched.tags.to_vec(),
+        phase: matched.phase.number(),
+        severity: matched.severity.and_then(|severity| Severity::new(severity.number())),
+        msg: Bytes::copy_from_slice(matched.msg.as_bytes()),
+        data: Bytes::copy_from_slice(matched.data.as_bytes()),
+        tags: matched.tags.iter().map(|tag| tag.as_str().into()).collect(),
         variable: Bytes::copy_from_slice(matched.variable.as_bytes()),
         value: Bytes::copy_from_slice(&matched.value),
     }

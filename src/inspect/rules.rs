@@ -13,7 +13,8 @@
 
 use super::Settings;
 use crate::fault::Fault;
-use gatehouse_waf::{Diagnostic, Disk, Files, Ruleset, Source};
+use gatehouse_waf::files::Disk;
+use gatehouse_waf::{Diagnostic, Files, Ruleset, Source};
 use std::path::{Path, PathBuf};
 
 macro_rules! embedded {
@@ -28,7 +29,15 @@ const ENGINE: &[(&str, &str)] = embedded!["": "engine.conf"];
 /// The core rules' variables.
 const CORE_SETUP: &[(&str, &str)] = embedded!["core/": "00-setup.conf"];
 /// The core rules, in the order of evaluation.
-const CORE: &[(&str, &str)] = embedded!["core/": "10-protocol.conf"];
+const CORE: &[(&str, &str)] = embedded![
+    "core/":
+    "10-protocol.conf",
+    "15-scanners.conf",
+    "20-traversal.conf",
+    "30-command-injection.conf",
+    "35-sql-injection.conf",
+    "40-xss.conf",
+];
 
 /// What loading gave.
 #[derive(Default)]

@@ -191,8 +191,7 @@ impl Metrics {
             &["phase"],
             &WAF_BUCKETS,
         )?;
-        let rule_hits =
-            b.counters("gatehouse_rule_hits_total", "Matches of loaded rules, by rule id.", &["rule"])?;
+        let rule_hits = b.counters("gatehouse_rule_hits_total", "Matches of loaded rules, by rule id.", &["rule"])?;
         let refusals = b.counters(
             "gatehouse_refusals_total",
             "Findings that refuse a request, by reason; in mode detect the request passed all the same.",
@@ -203,11 +202,8 @@ impl Metrics {
             "Decisions of the rate limits, by policy.",
             &["policy", "decision"],
         )?;
-        let reputation = b.counters(
-            "gatehouse_reputation_decisions_total",
-            "Decisions of the address lists.",
-            &["decision"],
-        )?;
+        let reputation =
+            b.counters("gatehouse_reputation_decisions_total", "Decisions of the address lists.", &["decision"])?;
         let cache =
             b.counters("gatehouse_cache_requests_total", "What the response cache did for requests.", &["status"])?;
         let cache_bytes = b.gauge("gatehouse_cache_bytes", "Memory taken by stored responses.")?;
@@ -227,20 +223,17 @@ impl Metrics {
             "Connections closed at once because too many were open, by listener.",
             &["listener"],
         )?;
-        let handshakes = b.counters("gatehouse_handshakes_total", "TLS handshakes, by how they ended.", &["outcome"])?;
-        let handshake_seconds = b.seconds(
-            "gatehouse_handshake_duration_seconds",
-            "Time to complete a TLS handshake.",
-            &REQUEST_BUCKETS,
-        )?;
+        let handshakes =
+            b.counters("gatehouse_handshakes_total", "TLS handshakes, by how they ended.", &["outcome"])?;
+        let handshake_seconds =
+            b.seconds("gatehouse_handshake_duration_seconds", "Time to complete a TLS handshake.", &REQUEST_BUCKETS)?;
         let certificate_expiry = b.gauges(
             "gatehouse_certificate_expiry_timestamp_seconds",
             "When a certificate ends, in seconds since 1970.",
             &["name"],
         )?;
         let held_bytes = b.gauge("gatehouse_held_bytes", "Bytes of bodies held in memory for inspection.")?;
-        let audit_queue =
-            b.gauge("gatehouse_audit_queue_events", "Audit events taken and not yet written.")?;
+        let audit_queue = b.gauge("gatehouse_audit_queue_events", "Audit events taken and not yet written.")?;
         let audit_events = b.counters(
             "gatehouse_audit_events_total",
             "Audit events that were written, and that were lost.",

@@ -10,7 +10,7 @@ use std::ops::Range;
 const MAX_SPACE: usize = 8;
 
 /// How far after a part's name its head may go on.
-const MAX_PART_HEAD: usize = 512;
+const MAX_PART_HEAD: usize = 256;
 
 /// Adds the spans of all values whose name says secret.
 pub(super) fn find(redactor: &Redactor, view: &View<'_>, spans: &mut Vec<Range<usize>>) {

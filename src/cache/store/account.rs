@@ -25,11 +25,7 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self {
-            used: AtomicUsize::new(0),
-            writing: AtomicUsize::new(0),
-            capacity: AtomicUsize::new(capacity),
-        })
+        Arc::new(Self { used: AtomicUsize::new(0), writing: AtomicUsize::new(0), capacity: AtomicUsize::new(capacity) })
     }
 
     pub(super) fn used(&self) -> usize {

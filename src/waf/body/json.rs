@@ -48,15 +48,8 @@ pub fn flatten(input: &[u8], limits: &JsonLimits) -> JsonFields {
         Ok(text) => (text.as_bytes(), None),
         Err(error) => (input.get(..error.valid_up_to()).unwrap_or_default(), Some(error.valid_up_to())),
     };
-    let mut reader = Reader {
-        input: text,
-        at: 0,
-        limits,
-        path: b"json".to_vec(),
-        open: Vec::new(),
-        args: Vec::new(),
-        flattened: 0,
-    };
+    let mut reader =
+        Reader { input: text, at: 0, limits, path: b"json".to_vec(), open: Vec::new(), args: Vec::new(), flattened: 0 };
     let fault = match (reader.document(), broken) {
         (Err(fault), Some(place)) if reader.at >= place => Some(format!("invalid UTF-8 at byte {place}, {fault}")),
         (Ok(()), Some(place)) => Some(format!("invalid UTF-8 at byte {place}")),
@@ -365,7 +358,10 @@ mod tests {
             ("{}", &[]),
             (" [ ] ", &[]),
             (r#"{"foo":"bar","mod":"sec"}"#, &[("json.foo", "bar"), ("json.mod", "sec")]),
-            (r#"{"a":{"b":[1,"x",{"c":null}]},"d":true}"#, &[("json.a.b.0", "1"), ("json.a.b.1", "x"), ("json.a.b.2.c", ""), ("json.d", "true")]),
+            (
+                r#"{"a":{"b":[1,"x",{"c":null}]},"d":true}"#,
+                &[("json.a.b.0", "1"), ("json.a.b.1", "x"), ("json.a.b.2.c", ""), ("json.d", "true")],
+            ),
             (r#"{"a":1,"a":2}"#, &[("json.a", "1"), ("json.a", "2")]),
             (r#"[-0.5e+10, 1E5,0]"#, &[("json.0", "-0.5e+10"), ("json.1", "1E5"), ("json.2", "0")]),
             (r#"{"<k>":{},"l":[]}"#, &[("json.<k>", ""), ("json.l", "")]),
@@ -409,7 +405,11 @@ mod tests {
         for (input, fields, word) in table {
             let (args, error) = read(input);
             let error = error.unwrap_or_default();
-            assert!(error.starts_with("JSON parsing error: ") && error.contains(word), "{}: {error}", input.escape_ascii());
+            assert!(
+                error.starts_with("JSON parsing error: ") && error.contains(word),
+                "{}: {error}",
+                input.escape_ascii()
+            );
             assert_eq!(args.len(), *fields, "{}", input.escape_ascii());
         }
     }
@@ -420,7 +420,11 @@ mod tests {
         let limits = JsonLimits { depth: 5, args: 6, flattened: 200 };
         assert_eq!(flatten(&nested(5), &limits).error, None);
         assert!(flatten(&nested(6), &limits).error.unwrap().contains("more than 5 deep"));
-        assert!(flatten(&nested(1_000_000), &JsonLimits { depth: usize::MAX, ..limits }).error.is_none());
+        assert!(
+            flatten(&nested(1_000_000), &JsonLimits { depth: usize::MAX, flattened: usize::MAX, ..limits })
+                .error
+                .is_none()
+        );
         assert_eq!(flatten(b"[1,2,3,4,5]", &limits).error, None);
         let reached = flatten(b"[1,2,3,4,5,6,7]", &limits);
         assert_eq!(reached.args.len(), 6);

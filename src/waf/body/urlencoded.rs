@@ -33,7 +33,8 @@ pub fn parse(input: &[u8], separator: u8, limits: &Limits) -> Form {
     let mut form = Form::default();
     for piece in input.split(|&byte| byte == separator).filter(|piece| !piece.is_empty()) {
         if form.args.len() >= limits.args {
-            form.error = Some(format!("URL-encoded parsing error: more than {} arguments (SecArgumentsLimit)", limits.args));
+            form.error =
+                Some(format!("URL-encoded parsing error: more than {} arguments (SecArgumentsLimit)", limits.args));
             break;
         }
         let equals = piece.iter().position(|&byte| byte == b'=');
@@ -56,7 +57,8 @@ mod tests {
 
     #[test]
     fn pieces() {
-        let table: &[(&[u8], u8, &[(&[u8], &[u8])])] = &[
+        type Pairs<'a> = &'a [(&'a [u8], &'a [u8])];
+        let table: &[(&[u8], u8, Pairs<'_>)] = &[
             (b"", b'&', &[]),
             (b"&&", b'&', &[]),
             (b"a=1&b=2&a=3", b'&', &[(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]),

@@ -51,7 +51,8 @@ impl Identity {
             }
             // The way from `from` to the candidate was read too.
             budget = budget.saturating_sub(end.saturating_sub(from));
-            from = if budget > 0 { start } else { end.max(start) }.saturating_add(usize::from(budget > 0 || start == end));
+            from =
+                if budget > 0 { start } else { end.max(start) }.saturating_add(usize::from(budget > 0 || start == end));
             if from > value.len() {
                 break;
             }
@@ -91,7 +92,7 @@ fn luhn(digits: &[u32]) -> bool {
             (_, digit) => digit.saturating_mul(2),
         })
         .sum();
-    sum > 0 && sum % 10 == 0
+    sum > 0 && sum.is_multiple_of(10)
 }
 
 /// Eleven digits, the last two computed from those before; eleven times the same digit is none.
@@ -111,7 +112,11 @@ fn cpf(digits: &[u32]) -> bool {
 /// count up or down nor one digit repeated.
 fn ssn(digits: &[u32]) -> bool {
     let number = |from: usize, to: usize| {
-        digits.get(from..to).unwrap_or_default().iter().fold(0u32, |number, digit| number.saturating_mul(10).saturating_add(*digit))
+        digits
+            .get(from..to)
+            .unwrap_or_default()
+            .iter()
+            .fold(0u32, |number, digit| number.saturating_mul(10).saturating_add(*digit))
     };
     let steps_by = |step: i64| {
         digits.windows(2).all(|pair| match pair {

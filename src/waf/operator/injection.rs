@@ -98,7 +98,11 @@ mod tests {
             captures.clear();
             assert!(sql(attack, true, &mut captures), "{}", attack.escape_ascii());
             let fingerprint = captures.get(0).unwrap();
-            assert!((2..=5).contains(&fingerprint.len()) && !fingerprint.contains(&0), "{}", fingerprint.escape_ascii());
+            assert!(
+                (2..=5).contains(&fingerprint.len()) && !fingerprint.contains(&0),
+                "{}",
+                fingerprint.escape_ascii()
+            );
         }
         for attack in [&b"<script>alert(1)</script>"[..], b"x\" onload=alert(1)", b"<a href=javascript:a()>"] {
             captures.clear();
@@ -106,14 +110,21 @@ mod tests {
             assert_eq!(captures.get(0), Some(attack));
         }
         for prose in [&b""[..], b"hello world", b"O'Neil", b"a < b", b"select one"] {
-            assert!(!sql(prose, false, &mut captures) && !html(prose, false, &mut captures), "{}", prose.escape_ascii());
+            assert!(
+                !sql(prose, false, &mut captures) && !html(prose, false, &mut captures),
+                "{}",
+                prose.escape_ascii()
+            );
         }
     }
 
     /// The short cut may only skip what the detector would have let pass.
     #[test]
     fn the_short_cut_hides_nothing() {
-        let words = ["SELECT", "UNION", "NULL", "sleep", "WAITFOR", "x", "OR", "TRUE", "DROP", "EXEC", "INTO", "binary", "USER", "onload", "script", "e", "IS"];
+        let words = [
+            "SELECT", "UNION", "NULL", "sleep", "WAITFOR", "x", "OR", "TRUE", "DROP", "EXEC", "INTO", "binary", "USER",
+            "onload", "script", "e", "IS",
+        ];
         let mut seed = 3;
         for round in 0..4000 {
             let picks = noise(&mut seed, &(0..17).collect::<Vec<u8>>(), 1 + round % 4);

@@ -22,7 +22,8 @@ impl Addresses {
             let net = item.parse::<IpNet>().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
             nets.push(net.map_err(|_| OperatorFault {
                 what: format!("`{item}` is no address and no block"),
-                mend: "write addresses and CIDR blocks with commas between, as in `192.0.2.0/24, 2001:db8::1`".to_owned(),
+                mend:
+                    "write addresses and CIDR blocks with commas between, as in `192.0.2.0/24, 2001:db8::1`".to_owned(),
             })?);
         }
         if nets.is_empty() {

@@ -67,7 +67,7 @@ enum Test {
     Phrases(Phrases),
     Text(Comparison),
     Number(Relation, i64),
-    ByteRange(ByteRange),
+    ByteRange(Box<ByteRange>),
     UrlEncoding,
     Utf8Encoding,
     Addresses(Addresses),
@@ -275,7 +275,7 @@ impl Maker {
             Self::PmFromFile => Test::Phrases(Phrases::from_lines(&read_all(argument, data)?)?),
             Self::Text(comparison) => Test::Text(comparison),
             Self::Number(relation) => Test::Number(relation, integer(argument.as_bytes())),
-            Self::ByteRange => Test::ByteRange(ByteRange::parse(argument)?),
+            Self::ByteRange => Test::ByteRange(Box::new(ByteRange::parse(argument)?)),
             Self::UrlEncoding => Test::UrlEncoding,
             Self::Utf8Encoding => Test::Utf8Encoding,
             Self::IpMatch => Test::Addresses(Addresses::parse(argument.split([',', ' ']))?),
@@ -300,10 +300,7 @@ impl Maker {
 }
 
 /// The files named in `argument`, one after the other.
-fn read_all(
-    argument: &str,
-    data: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>,
-) -> Result<Vec<u8>, OperatorFault> {
+fn read_all(argument: &str, data: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>) -> Result<Vec<u8>, OperatorFault> {
     if argument.contains("://") {
         return Err(OperatorFault {
             what: format!("`{argument}` is a remote list, and rules load from files"),

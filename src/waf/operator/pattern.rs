@@ -77,9 +77,7 @@ impl Rewriter {
                     None => self.out.push_str(r"\{"),
                 },
                 '}' | ']' => self.out.extend(['\\', c]),
-                '#' if extended => {
-                    while self.take().is_some_and(|c| c != '\n') {}
-                }
+                '#' if extended => while self.take().is_some_and(|c| c != '\n') {},
                 _ => self.out.push(c),
             }
         }
@@ -191,7 +189,9 @@ impl Rewriter {
             return Err("it ends in a lone backslash".to_owned());
         };
         match c {
-            'd' | 'D' | 'w' | 'W' | 's' | 'S' | 'b' | 'B' | 'A' | 'z' | 'n' | 'r' | 't' | 'f' => self.out.extend(['\\', c]),
+            'd' | 'D' | 'w' | 'W' | 's' | 'S' | 'b' | 'B' | 'A' | 'z' | 'n' | 'r' | 't' | 'f' => {
+                self.out.extend(['\\', c])
+            }
             'h' => self.out.push_str(&format!("[{HORIZONTAL}]")),
             'H' => self.out.push_str(&format!("[{NOT_HORIZONTAL}]")),
             'v' => self.out.push_str(&format!("[{VERTICAL}]")),
@@ -367,7 +367,9 @@ impl Rewriter {
             'V' => Member::Set(NOT_VERTICAL.to_owned()),
             'b' => Member::Byte(r"\x08".to_owned()),
             'n' | 'r' | 't' | 'f' => Member::Byte(format!(r"\{c}")),
-            'Q' => Member::Set(self.quoted().into_iter().map(|c| if c.is_ascii() { literal(c) } else { bytes_of(c) }).collect()),
+            'Q' => Member::Set(
+                self.quoted().into_iter().map(|c| if c.is_ascii() { literal(c) } else { bytes_of(c) }).collect(),
+            ),
             'E' => Member::Set(String::new()),
             _ => match self.byte_escape(c)? {
                 Some(byte) => Member::Byte(byte),
@@ -427,7 +429,9 @@ mod tests {
 
     #[test]
     fn what_needs_backtracking() {
-        for pattern in [r"a(?!b)", r"(?<=a)b", r"(a)\1", r"(?>a)", r"a++", r"a{2}+", r"(?<n>a)\k<n>", r"\Ka", "(?(1)a|b)"] {
+        for pattern in
+            [r"a(?!b)", r"(?<=a)b", r"(a)\1", r"(?>a)", r"a++", r"a{2}+", r"(?<n>a)\k<n>", r"\Ka", "(?(1)a|b)"]
+        {
             assert!(rewrite(pattern).unwrap().backtracking.is_some(), "{pattern}");
         }
         // No such group: the character U+000B.
@@ -436,9 +440,14 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        for (pattern, word) in
-            [(r"\x{100}", "0xFF"), (r"\p{L}", "bytes"), ("[a", "close"), (r"a\", "backslash"), ("(*UTF8)a", "verb"), (r"\x{4", "brace")]
-        {
+        for (pattern, word) in [
+            (r"\x{100}", "0xFF"),
+            (r"\p{L}", "bytes"),
+            ("[a", "close"),
+            (r"a\", "backslash"),
+            ("(*UTF8)a", "verb"),
+            (r"\x{4", "brace"),
+        ] {
             let fault = rewrite(pattern).unwrap_err();
             assert!(fault.contains(word), "{pattern}: {fault}");
         }

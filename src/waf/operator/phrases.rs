@@ -102,7 +102,11 @@ fn split(argument: &str) -> Vec<Vec<u8>> {
 
 fn hex(text: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?;
-    let digits: Vec<u8> = text.chars().filter(|&c| c != ' ').map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|&c| c != ' ')
+        .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))
+        .collect::<Option<_>>()?;
     if digits.is_empty() || digits.len() % 2 == 1 {
         return None;
     }

@@ -8,9 +8,9 @@
 //! Memory: a compiled pattern up to [`PROGRAM`]; while matching, per thread and pattern, up to [`LAZY_STATES`] of
 //! states that are built as the text asks for them, and never more.
 
+use super::OperatorFault;
 use super::captures::{Captures, GROUPS};
 use super::pattern;
-use super::OperatorFault;
 use fancy_regex::BytesMode;
 use regex_automata::meta;
 use regex_automata::util::syntax;
@@ -174,16 +174,14 @@ fn linear(pattern: &str) -> Result<meta::Regex, String> {
         .hybrid_cache_capacity(LAZY_STATES)
         .dfa_size_limit(Some(FULL_BYTES))
         .dfa_state_limit(Some(FULL_STATES));
-    let syntax = syntax::Config::new()
-        .unicode(false)
-        .utf8(false)
-        .dot_matches_new_line(true)
-        .multi_line(false)
-        .nest_limit(128);
+    let syntax =
+        syntax::Config::new().unicode(false).utf8(false).dot_matches_new_line(true).multi_line(false).nest_limit(128);
     meta::Regex::builder().configure(config).syntax(syntax).build(pattern).map_err(|error| {
         // The library draws the pattern with a caret over several lines; its last line says what is wrong.
         match error.syntax_error() {
-            Some(error) => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+            Some(error) => {
+                error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            }
             None if error.size_limit().is_some() => format!("it grows past {PROGRAM} bytes: repeat less"),
             None => error.to_string(),
         }
@@ -218,7 +216,8 @@ mod tests {
 
     #[test]
     fn matches_and_groups() {
-        let table: &[(&str, &[u8], Option<&[Option<&str>]>)] = &[
+        type Groups<'a> = Option<&'a [Option<&'a str>]>;
+        let table: &[(&str, &[u8], Groups<'_>)] = &[
             ("b.d", b"ab\ndc", Some(&[Some("b\\nd")])),
             ("^b$", b"a\nb\nc", None),
             ("^b$", b"b\n", None),
@@ -233,12 +232,26 @@ mod tests {
             (r"(?<!\d)7(?!\d)", b"77 7\xFF", Some(&[Some("7")])),
             (r"(?>a+)b", b"aaab", Some(&[Some("aaab")])),
             (r"a++a", b"aaa", None),
-            (r"(1)(2)(3)(4)(5)(6)(7)(8)(9)(0)", b"1234567890", Some(&[
-                Some("1234567890"), Some("1"), Some("2"), Some("3"), Some("4"), Some("5"), Some("6"), Some("7"), Some("8"), Some("9"),
-            ])),
+            (
+                r"(1)(2)(3)(4)(5)(6)(7)(8)(9)(0)",
+                b"1234567890",
+                Some(&[
+                    Some("1234567890"),
+                    Some("1"),
+                    Some("2"),
+                    Some("3"),
+                    Some("4"),
+                    Some("5"),
+                    Some("6"),
+                    Some("7"),
+                    Some("8"),
+                    Some("9"),
+                ]),
+            ),
         ];
         for (pattern, value, expected) in table {
-            let expected = expected.map(|groups| groups.iter().map(|group| group.map(str::to_owned)).collect::<Vec<_>>());
+            let expected =
+                expected.map(|groups| groups.iter().map(|group| group.map(str::to_owned)).collect::<Vec<_>>());
             assert_eq!(caught(pattern, value), expected, "{pattern}");
         }
     }
@@ -255,7 +268,13 @@ mod tests {
 
     #[test]
     fn a_pattern_that_does_not_compile_says_why() {
-        for (pattern, word) in [("(a", "unclosed"), ("a{99999999}", "past"), ("(?:a{500}){500}", "past"), ("[z-a]", "range"), (r"(?!a", "")] {
+        for (pattern, word) in [
+            ("(a", "unclosed"),
+            ("a{99999999}", "past"),
+            ("(?:a{500}){500}", "past"),
+            ("[z-a]", "range"),
+            (r"(?!a", ""),
+        ] {
             let fault = Rx::compile(pattern).unwrap_err();
             assert!(fault.what.contains(word) && !fault.what.contains('\n'), "{pattern}: {fault:?}");
         }

@@ -56,7 +56,9 @@ fn each_operator_matches_what_it_should() {
 #[test]
 fn macros_where_the_argument_is_compared() {
     let mut captures = Captures::new();
-    for (name, expanded, value) in [("streq", "abc", "abc"), ("within", "x,abc", "abc"), ("ge", "5", "7"), ("endsWith", "c", "abc")] {
+    for (name, expanded, value) in
+        [("streq", "abc", "abc"), ("within", "x,abc", "abc"), ("ge", "5", "7"), ("endsWith", "c", "abc")]
+    {
         let operator = compile(name, "%{tx.allowed}").unwrap();
         assert!(operator.has_macro() && operator.takes_macro());
         assert!(operator.matches_expanded(value.as_bytes(), expanded.as_bytes(), &mut captures), "@{name}");
@@ -66,7 +68,14 @@ fn macros_where_the_argument_is_compared() {
         let fault = compile(name, "^%{tx.allowed}$").unwrap_err();
         assert!(fault.what.contains("macro"), "@{name}: {fault}");
     }
-    for (text, expected) in [("%{2}", false), ("%{a-b}", true), ("%{REQUEST_HEADERS.X-Y}z", true), ("%{", false), ("%{a b}", false), ("%%{a}", true)] {
+    for (text, expected) in [
+        ("%{2}", false),
+        ("%{a-b}", true),
+        ("%{REQUEST_HEADERS.X-Y}z", true),
+        ("%{", false),
+        ("%{a b}", false),
+        ("%%{a}", true),
+    ] {
         assert_eq!(has_macro(text), expected, "{text}");
     }
 }
@@ -113,7 +122,13 @@ fn any_bytes_and_captures_of_the_value() {
         for operator in &operators {
             let quiet = operator.matches(&value, false, &mut captures);
             assert!(captures.is_empty());
-            assert_eq!(operator.matches(&value, true, &mut captures), quiet, "@{} {}", operator.name(), value.escape_ascii());
+            assert_eq!(
+                operator.matches(&value, true, &mut captures),
+                quiet,
+                "@{} {}",
+                operator.name(),
+                value.escape_ascii()
+            );
             for group in (0..captures.len()).filter_map(|n| captures.get(n)) {
                 let inside = group.is_empty() || value.windows(group.len()).any(|window| window == group);
                 assert!(inside || operator.name() == "detectSQLi", "@{} {}", operator.name(), value.escape_ascii());
@@ -159,17 +174,21 @@ fn reference_vectors() {
             let mut captures = Captures::new();
             let outcome = Operator::compile(&name, &argument, &mut data).map(|operator| {
                 let matched = operator.matches(&input, true, &mut captures);
-                let groups: Vec<String> =
-                    (0..captures.len()).map(|n| String::from_utf8_lossy(captures.get(n).unwrap_or_default()).into_owned()).collect();
-                let expected: Option<Vec<&str>> =
-                    vector["re_groups"].as_array().map(|groups| groups.iter().map(|group| group.as_str().unwrap()).collect());
-                matched == (vector["ret"] == 1) && expected.is_none_or(|expected| compare(&expected, &groups, name == "rxGlobal"))
+                let groups: Vec<String> = (0..captures.len())
+                    .map(|n| String::from_utf8_lossy(captures.get(n).unwrap_or_default()).into_owned())
+                    .collect();
+                let expected: Option<Vec<&str>> = vector["re_groups"]
+                    .as_array()
+                    .map(|groups| groups.iter().map(|group| group.as_str().unwrap()).collect());
+                matched == (vector["ret"] == 1)
+                    && expected.is_none_or(|expected| compare(&expected, &groups, name == "rxGlobal"))
             });
             let excepted = EXCEPTIONS.iter().any(|(n, a, _)| *n == name && *a == argument);
             match (&outcome, excepted) {
                 (Ok(true), false) => followed += 1,
                 (Err(_) | Ok(false), true) => {}
-                _ => failures.push(format!("@{name} {argument:?} on {:?}: {outcome:?}", input.escape_ascii().to_string())),
+                _ => failures
+                    .push(format!("@{name} {argument:?} on {:?}: {outcome:?}", input.escape_ascii().to_string())),
             }
         }
     }

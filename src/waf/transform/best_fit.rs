@@ -63,7 +63,9 @@ mod tests {
     fn the_table_is_sorted_and_answers_in_ascii() {
         assert!(BEST_FIT.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert!(BEST_FIT.iter().all(|&(code, byte)| code > 0x7F && byte.is_ascii_graphic() || byte == b' '));
-        for (code, byte) in [(0xFF1C, Some(b'<')), (0x2018, Some(b'\'')), (0x0107, Some(b'c')), (0x4E2D, None), (0xFF5F, None)] {
+        for (code, byte) in
+            [(0xFF1C, Some(b'<')), (0x2018, Some(b'\'')), (0x0107, Some(b'c')), (0x4E2D, None), (0xFF5F, None)]
+        {
             assert_eq!(ascii(code), byte, "U+{code:04X}");
         }
     }

@@ -84,8 +84,8 @@ fn mark(rest: &[u8]) -> Option<usize> {
 
 fn first_mark(value: &[u8]) -> Option<usize> {
     (0..value.len()).find(|&at| {
-        value.get(at..).is_some_and(|rest| {
-            [&b"/*"[..], b"<!--", b"--", b"#"].iter().any(|opening| rest.starts_with(opening))
-        })
+        value
+            .get(at..)
+            .is_some_and(|rest| [&b"/*"[..], b"<!--", b"--", b"#"].iter().any(|opening| rest.starts_with(opening)))
     })
 }

@@ -94,8 +94,8 @@ fn rewrite(value: Cow<'_, [u8]>, decode: fn(&mut InPlace, u8)) -> Cow<'_, [u8]> 
 /// One to three octal digits behind the backslash: their value and their count.
 fn octal(cursor: &InPlace) -> Option<(u16, usize)> {
     let digits = (1..=3).map_while(|ahead| cursor.peek(ahead).filter(|byte| matches!(byte, b'0'..=b'7')));
-    let (number, count) =
-        digits.fold((0u16, 0usize), |(number, count), digit| ((number << 3) | u16::from(digit & 7), count.saturating_add(1)));
+    let (number, count) = digits
+        .fold((0u16, 0usize), |(number, count), digit| ((number << 3) | u16::from(digit & 7), count.saturating_add(1)));
     (count > 0).then_some((number, count))
 }
 

@@ -34,9 +34,8 @@ pub(super) fn decode(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 
 /// `0x` and at least one pair of digits become bytes, as a SQL server reads them; a lone last digit stays.
 pub(super) fn decode_sql(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let begins = |four: &[u8]| {
-        matches!(four, [b'0', b'x' | b'X', high, low] if hex_pair(Some(*high), Some(*low)).is_some())
-    };
+    let begins =
+        |four: &[u8]| matches!(four, [b'0', b'x' | b'X', high, low] if hex_pair(Some(*high), Some(*low)).is_some());
     let Some(first) = value.windows(4).position(begins) else { return value };
     let mut cursor = InPlace::from(value, first);
     while cursor.peek(0).is_some() {

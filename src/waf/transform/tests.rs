@@ -76,7 +76,12 @@ fn what_each_makes_of_a_value() {
     ];
     for (name, input, expected) in table {
         let got = apply(name, input);
-        assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{name} of {}", input.escape_ascii());
+        assert_eq!(
+            got.escape_ascii().to_string(),
+            expected.escape_ascii().to_string(),
+            "{name} of {}",
+            input.escape_ascii()
+        );
         let owned = Transformation::from_name(name).unwrap().apply(Cow::Owned(input.to_vec()));
         assert_eq!(owned, got, "{name}, owned");
     }
@@ -106,7 +111,8 @@ fn an_unchanged_value_stays_borrowed() {
 #[test]
 fn any_bytes_any_ownership_one_answer_of_bounded_length() {
     let all: Vec<u8> = (0..=255).collect();
-    let alphabets: [&[u8]; 4] = [&all, b"%u+0aF\\x\x007&#;lt/.-*<!>[] \n,^'\"=\xC2\xA0\xF0\x9F", b"/.\\a", b"&#x0;%u\\"];
+    let alphabets: [&[u8]; 4] =
+        [&all, b"%u+0aF\\x\x007&#;lt/.-*<!>[] \n,^'\"=\xC2\xA0\xF0\x9F", b"/.\\a", b"&#x0;%u\\"];
     let mut seed = 0x9E37_79B9_7F4A_7C15;
     for round in 0..400 {
         let input = noise(&mut seed, alphabets[round % alphabets.len()], round % 97);
@@ -123,8 +129,20 @@ fn any_bytes_any_ownership_one_answer_of_bounded_length() {
 fn what_is_normal_stays_normal() {
     use Transformation as T;
     let stable = [
-        T::Lowercase, T::Uppercase, T::Trim, T::TrimLeft, T::TrimRight, T::RemoveNulls, T::ReplaceNulls, T::RemoveWhitespace,
-        T::CompressWhitespace, T::CmdLine, T::NormalizePath, T::NormalizePathWin, T::ParityEven7bit, T::ParityZero7bit,
+        T::Lowercase,
+        T::Uppercase,
+        T::Trim,
+        T::TrimLeft,
+        T::TrimRight,
+        T::RemoveNulls,
+        T::ReplaceNulls,
+        T::RemoveWhitespace,
+        T::CompressWhitespace,
+        T::CmdLine,
+        T::NormalizePath,
+        T::NormalizePathWin,
+        T::ParityEven7bit,
+        T::ParityZero7bit,
     ];
     let mut seed = 42;
     for round in 0..500 {
@@ -132,7 +150,12 @@ fn what_is_normal_stays_normal() {
         for t in stable {
             let once = t.apply(Cow::Borrowed(&input)).into_owned();
             let twice = t.apply(Cow::Borrowed(&once)).into_owned();
-            assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string(), "{t} of {}", input.escape_ascii());
+            assert_eq!(
+                once.escape_ascii().to_string(),
+                twice.escape_ascii().to_string(),
+                "{t} of {}",
+                input.escape_ascii()
+            );
         }
     }
 }
@@ -141,7 +164,11 @@ const NO_NUL: &str = "the reference adds a NUL behind a comment that ends the va
 
 /// Vectors that we do not follow: name, how the input begins, why.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("cssDecode", "test\\a\\b\\f", "wants a blank eaten behind an escaped NUL, though only hexadecimal escapes eat one"),
+    (
+        "cssDecode",
+        "test\\a\\b\\f",
+        "wants a blank eaten behind an escaped NUL, though only hexadecimal escapes eat one",
+    ),
     ("removeComments", "/* TestCase */", NO_NUL),
     ("removeComments", "/*TestCase*/", NO_NUL),
     ("removeComments", "/* TestCase*/", NO_NUL),
@@ -150,7 +177,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("removeComments", "/* Test\r\nCase */", NO_NUL),
     ("removeComments", "/* Test\nCase */", NO_NUL),
     ("removeComments", "/* Test\rCase */", NO_NUL),
-    ("urlDecodeUni", "+%u0000%u0001", "made without a best-fit map: code page 20127 narrows U+00A0 to U+00FF to letters"),
+    (
+        "urlDecodeUni",
+        "+%u0000%u0001",
+        "made without a best-fit map: code page 20127 narrows U+00A0 to U+00FF to letters",
+    ),
 ];
 
 #[test]
@@ -174,7 +205,11 @@ fn reference_vectors() {
             match (same, excepted) {
                 (true, false) | (false, true) => followed += usize::from(same),
                 (true, true) => failures.push(format!("{name} {input:?} passes now: take it off the list")),
-                (false, false) => failures.push(format!("{name} {input:?}: got {:?}, want {:?}", got.escape_ascii().to_string(), text("output"))),
+                (false, false) => failures.push(format!(
+                    "{name} {input:?}: got {:?}, want {:?}",
+                    got.escape_ascii().to_string(),
+                    text("output")
+                )),
             }
         }
     }
