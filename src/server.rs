@@ -10,7 +10,7 @@ use crate::config::{self, Config};
 use crate::edge::{self, Edge};
 use crate::facts::Now;
 use crate::fault::Fault;
-use crate::gate::Gate;
+use crate::gate::{Gate, PAGE};
 use crate::snapshot::{self, Kept, Snapshot};
 use crate::telemetry::{Metrics, ReloadOutcome};
 use crate::tls::{self, Resolver};
@@ -23,7 +23,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 /// How often watched files are looked at. A change is taken up once it has stood still for one look.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often buckets are swept and gauges set.
+/// How often buckets are swept.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// How long the audit writer may take at the end.
@@ -38,6 +38,8 @@ pub struct Server {
     reloading: Mutex<Reloads>,
     changed: Notify,
     started: SystemTime,
+    /// The budget for held bodies, in pages.
+    pages: usize,
     listeners: Vec<SocketAddr>,
     admin: SocketAddr,
 }
@@ -97,14 +99,14 @@ impl Server {
         let listeners = sockets.iter().filter_map(|(socket, _)| socket.local_addr().ok()).collect();
         let admin_address = admin_socket.local_addr()?;
 
-        let pages = usize::try_from(document.waf.held_total.0).unwrap_or(usize::MAX) / crate::gate::PAGE;
+        let pages = (document.waf.held_total.bytes() / PAGE).clamp(1, Semaphore::MAX_PERMITS);
         let resolver = Arc::new(Resolver::new(built.certificates));
         let tls = tls::server_config(resolver.clone())?;
         let kept = Kept {
             metrics: metrics.clone(),
             audit: Arc::new(audit),
             store: Store::new(document.cache.size.bytes(), document.cache.max_object.bytes(), document.cache.shards),
-            held: Arc::new(Semaphore::new(pages.clamp(1, Semaphore::MAX_PERMITS))),
+            held: Arc::new(Semaphore::new(pages)),
             resolver,
         };
         let (stop, stopped) = watch::channel(false);
@@ -119,6 +121,7 @@ impl Server {
             reloading: Mutex::default(),
             changed: Notify::new(),
             started: SystemTime::now(),
+            pages,
             listeners,
             admin: admin_address,
         });
@@ -276,10 +279,6 @@ async fn housekeep(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
         }
         let snapshot = server.gate.current();
         snapshot.limits.housekeep(Now { mono: Instant::now(), wall: SystemTime::now() });
-        let kept = server.gate.kept();
-        let stats = kept.store.stats();
-        kept.metrics.cache_bytes.set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
-        kept.metrics.cache_entries.set(i64::try_from(stats.entries).unwrap_or(i64::MAX));
     }
 }
 
@@ -381,7 +380,14 @@ impl admin::Source for View {
     }
 
     fn metrics(&self) -> String {
-        self.0.gate.metrics().render()
+        let kept = self.0.gate.kept();
+        let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let stats = kept.store.stats();
+        kept.metrics.cache_bytes.set(gauge(stats.bytes));
+        kept.metrics.cache_entries.set(gauge(stats.entries));
+        let held = self.0.pages.saturating_sub(kept.held.available_permits()) * PAGE;
+        kept.metrics.held_bytes.set(gauge(held as u64));
+        kept.metrics.render()
     }
 }
 

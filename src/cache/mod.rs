@@ -17,7 +17,7 @@
 //! passed on, what cannot be found is asked for.
 //!
 //! *Departs* from RFC 9111 by guessing no lifetime unless [`Settings::default_ttl`] is set, by storing only the
-//! statuses it understands, and by never serving stale after `s-maxage` even where RFC 5861 directives stand beside
+//! statuses it understands unless [`Settings::error_statuses`] is set, by taking a malformed `Age` for a high one, and by never serving stale after `s-maxage` even where RFC 5861 directives stand beside
 //! it (section 4.2.4 forbids it).
 
 pub mod directives;
@@ -50,6 +50,9 @@ pub struct Settings {
     /// A lifetime for responses that name none. Absent: such responses are not stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_ttl: Option<Span>,
+    /// Store error responses too (any status but 206 and 304) where they name a lifetime. Off, so that an error one
+    /// client's odd request provokes is not handed to the others.
+    pub error_statuses: bool,
     /// How long a request waits for an equal one in flight before it asks a replica itself. Takes effect at start for
     /// the age of a lock, at once for the wait.
     pub lock_timeout: Span,
@@ -70,6 +73,7 @@ impl Default for Settings {
             max_object: ByteSize::mib(8),
             shards: 16,
             default_ttl: None,
+            error_statuses: false,
             lock_timeout: Span::secs(5),
             authorized: false,
             client_directives: true,
@@ -143,6 +147,7 @@ impl Cache {
     pub fn storable(&self, using: &Use, response: &ResponseFacts<'_>) -> Storable {
         let policy = StorePolicy {
             default_lifetime: self.settings.default_ttl.map(|span| span.0),
+            error_statuses: self.settings.error_statuses,
             set_by_gate: &self.set_by_gate,
         };
         policy::response_storable(using, response, &policy)

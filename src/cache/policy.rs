@@ -5,7 +5,7 @@
 //! or credentials shares only what is explicitly `public`, a response that sets a cookie is never stored, a request
 //! with a body or with a method override has no part in the cache, and no lifetime is guessed.
 
-use super::directives::{MaxStale, RequestDirectives, ResponseDirectives, delta_seconds};
+use super::directives::{MANY_SECONDS, MaxStale, RequestDirectives, ResponseDirectives, delta_seconds};
 use super::key::{Audience, Target};
 use super::vary::{self, Vary};
 use http::header::{self, HeaderName};
@@ -259,6 +259,8 @@ pub struct ResponseFacts<'a> {
 pub struct StorePolicy<'a> {
     /// A lifetime for responses that name none, where their status allows a guess (RFC 9110 section 15.1).
     pub default_lifetime: Option<Duration>,
+    /// Store statuses too that are not understood, where the response names a lifetime.
+    pub error_statuses: bool,
     /// Fields the gate sets for the replica, in lower case: what varies by them is not stored.
     pub set_by_gate: &'a [HeaderName],
 }
@@ -267,6 +269,13 @@ pub struct StorePolicy<'a> {
 /// 413, 431, 5xx) are left out: storing them would hand one client's error to all.
 fn is_understood(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 302 | 303 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
+}
+
+/// Whether a response with this status may be stored. Of those not understood, only where the configuration says so, and
+/// never a part (206), an update (304) or an interim response.
+fn is_storable(status: StatusCode, error_statuses: bool, must_understand: bool) -> bool {
+    is_understood(status)
+        || (error_statuses && !must_understand && !status.is_informational() && ![206, 304].contains(&status.as_u16()))
 }
 
 /// Of those, the ones a lifetime may be supplied for.
@@ -281,7 +290,7 @@ pub fn response_storable(using: &Use, response: &ResponseFacts<'_>, policy: &Sto
     let forwards_fields =
         |names: &[HeaderName]| names.iter().any(|n| is_forwarding(n) || policy.set_by_gate.contains(n));
     // A known status lifts no-store where must-understand asks for it (section 5.2.2.3): unknown ones end here.
-    if !is_understood(response.status) {
+    if !is_storable(response.status, policy.error_statuses, d.must_understand) {
         return Storable::No(Unstorable::Status);
     }
     if d.no_store && !d.must_understand {
@@ -359,13 +368,16 @@ fn freshness_lifetime(d: &ResponseDirectives, response: &ResponseFacts<'_>) -> O
 fn initial_age(response: &ResponseFacts<'_>) -> Duration {
     let received = unix(response.received);
     let apparent = date_of(response.headers).map_or(0, |date| received.saturating_sub(date));
-    // The first member of the first line; what is no whole number is ignored (section 5.1).
-    let stated = response.headers.get(header::AGE).and_then(|line| {
-        let first = line.as_bytes().split(|b| *b == b',').next().unwrap_or_default();
-        delta_seconds(first.trim_ascii())
-    });
+    // One line with one whole number, or else as old as can be: section 5.1 would ignore the rest, but invalid freshness
+    // information is better taken for staleness (section 4.2.1).
+    let mut lines = response.headers.get_all(header::AGE).into_iter();
+    let stated = match (lines.next(), lines.next()) {
+        (None, _) => 0,
+        (Some(line), None) => delta_seconds(line.as_bytes().trim_ascii()).unwrap_or(MANY_SECONDS),
+        (Some(_), Some(_)) => MANY_SECONDS,
+    };
     let delay = response.received.duration_since(response.asked).unwrap_or_default();
-    let corrected = Duration::from_secs(stated.unwrap_or(0).into()).saturating_add(delay);
+    let corrected = Duration::from_secs(stated.into()).saturating_add(delay);
     // A whole number of seconds, rounded down: the fields have no finer grain.
     Duration::from_secs(apparent.max(corrected.as_secs()))
 }
@@ -498,11 +510,16 @@ pub fn unstorable_fields(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// The fields of a 304 that replace those of the stored response: all but what section 3.1 keeps out of the cache and
-/// what describes the stored body itself (section 3.2).
-pub fn updated_fields(not_modified: &HeaderMap) -> Vec<HeaderName> {
+/// what describes the stored body itself (section 3.2). The validator by which the stored response was confirmed stays
+/// as well: a 304 with another one confirms another response.
+pub fn updated_fields(stored: &HeaderMap, not_modified: &HeaderMap) -> Vec<HeaderName> {
     let kept_out = unstorable_fields(not_modified);
-    let of_body = [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_TYPE, header::CONTENT_RANGE];
-    not_modified.keys().filter(|name| !kept_out.contains(name) && !of_body.contains(name)).cloned().collect()
+    let of_body = ["content-length", "content-encoding", "content-range", "content-md5", "content-digest"];
+    let replaces = |name: &HeaderName| {
+        let is_known_tag = *name == header::ETAG && stored.contains_key(header::ETAG);
+        !is_known_tag && !kept_out.contains(name) && !of_body.contains(&name.as_str())
+    };
+    not_modified.keys().filter(|name| replaces(name)).cloned().collect()
 }
 
 #[cfg(test)]

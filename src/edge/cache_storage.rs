@@ -19,8 +19,8 @@ use crate::cache::store::{Body, Entry, Key, Store, Ticket, Write};
 use crate::cache::vary::{self, Vary};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HeaderName};
+use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use pingora_cache::key::{CacheHashKey, CompactCacheKey};
 use pingora_cache::lock::CacheLock;
@@ -128,10 +128,23 @@ pub fn variant(meta: &CacheMeta, request: &HeaderMap) -> Option<Hash> {
     }
 }
 
-/// Brings a stored header up to date with a 304 (RFC 9111 section 3.2). pingora takes over only a few fields, so call
-/// it in `response_cache_filter` with the 304 that `upstream_response_filter` saw.
+/// What a 304 says of the stored response that it confirms, for [`freshen`]; `None` for any other response. Takes from
+/// it what must not replace stored fields, since pingora copies some of them. Call in `upstream_response_filter`, after
+/// the head was cleaned of what the gate does not pass on.
+pub fn not_modified(cache: &HttpCache, head: &mut ResponseHeader) -> Option<HeaderMap> {
+    let stored = cache.maybe_cache_meta().filter(|_| head.status == StatusCode::NOT_MODIFIED)?;
+    let updated = policy::updated_fields(stored.headers(), &head.headers);
+    let others: Vec<HeaderName> = head.headers.keys().filter(|name| !updated.contains(name)).cloned().collect();
+    for name in others {
+        head.remove_header(&name);
+    }
+    Some(head.headers.clone())
+}
+
+/// Brings a stored header up to date with what [`not_modified`] gave (RFC 9111 section 3.2); pingora takes over only a
+/// few fields. Call in `response_cache_filter`.
 pub fn freshen(stored: &mut ResponseHeader, not_modified: &HeaderMap) {
-    for name in policy::updated_fields(not_modified) {
+    for name in policy::updated_fields(&stored.headers, not_modified) {
         stored.remove_header(&name);
         for value in not_modified.get_all(&name) {
             // Fails only where a message may have no more fields; the stored ones then stay as they are.

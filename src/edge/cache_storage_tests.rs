@@ -2,7 +2,6 @@ use super::*;
 use crate::cache::key::{Audience, Target};
 use crate::cache::policy::{Consent, ResponseFacts, Storable, StorePolicy};
 use crate::facts::Scheme;
-use http::StatusCode;
 use pingora_cache::RespCacheable;
 use pingora_cache::key::HashBinary;
 
@@ -41,7 +40,7 @@ fn request(lines: &[(&'static str, &str)]) -> HeaderMap {
 fn cacheable(header: &ResponseHeader) -> RespCacheable {
     let now = SystemTime::now();
     let facts = ResponseFacts { status: header.status, headers: &header.headers, asked: now, received: now };
-    let policy = StorePolicy { default_lifetime: None, set_by_gate: &[] };
+    let policy = StorePolicy { default_lifetime: None, error_statuses: false, set_by_gate: &[] };
     match policy::response_storable(&anonymous(), &facts, &policy) {
         Storable::Yes(lifetime) => RespCacheable::Cacheable(meta(&lifetime, now, header.clone())),
         Storable::No(reason) => RespCacheable::Uncacheable(unstorable(reason)),
@@ -258,12 +257,15 @@ async fn rfc9111_4_3_4_a_304_renews_the_stored_response() {
     let mut stale = Asked::new(storage, "/a");
     assert_eq!(stale.lookup(&none).await, None);
     assert_eq!(stale.cache.phase(), CachePhase::Stale);
-    let mut not_modified = ResponseHeader::build(304, None).unwrap();
-    for (name, value) in [("cache-control", "max-age=600"), ("x-new", "2"), ("x-old", "3"), ("content-length", "0")] {
-        not_modified.insert_header(name, value).unwrap();
+    let mut head = ResponseHeader::build(304, None).unwrap();
+    for (name, value) in
+        [("cache-control", "max-age=600"), ("x-new", "2"), ("x-old", "3"), ("content-length", "0"), ("etag", "\"b\"")]
+    {
+        head.insert_header(name, value).unwrap();
     }
-    let mut merged = stale.cache.revalidate_merge_header(&not_modified);
-    freshen(&mut merged, &not_modified.headers);
+    let update = not_modified(&stale.cache, &mut head).unwrap();
+    let mut merged = stale.cache.revalidate_merge_header(&head);
+    freshen(&mut merged, &update);
     let RespCacheable::Cacheable(meta) = cacheable(&merged) else { panic!("not storable") };
     assert!(stale.cache.revalidate_cache_meta(meta).await.unwrap());
     assert_eq!(stale.status(), "Gatehouse; fwd=stale; fwd-status=304; stored");
@@ -275,6 +277,10 @@ async fn rfc9111_4_3_4_a_304_renews_the_stored_response() {
     assert!(meta.fresh_sec() > 590 && meta.age().as_secs() < 10);
     let kept = |name: &str| meta.headers().get(name).and_then(|v| v.to_str().ok());
     assert_eq!((kept("x-new"), kept("x-old"), kept("content-length")), (Some("2"), Some("3"), Some("5")));
+    assert_eq!(kept("etag"), Some("\"a\""));
+    let mut other = response(&[("x-new", "2")]);
+    assert!(not_modified(&fresh.cache, &mut other).is_none(), "only a 304 updates");
+    assert!(other.headers.contains_key("x-new"));
 }
 
 #[tokio::test]

@@ -306,9 +306,11 @@ async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<E
                 upstream.write_all(&early).await
             };
             if begun.await.is_ok() {
+                let counted = edge.gate.metrics().tunnel_opened();
                 let idle = snapshot.times.tunnel_idle.0;
                 drop(snapshot);
                 let moved = tunnel::run(client, upstream, idle, edge.drain, edge.stop.clone()).await;
+                drop(counted);
                 x.bytes_in = moved.up;
                 x.bytes_out = moved.down;
             }

@@ -173,8 +173,7 @@ impl ListenerMetrics {
     /// Counts an accepted connection, open until the guard is dropped.
     pub fn opened(&self) -> ConnectionGuard {
         self.accepted.inc();
-        self.open.inc();
-        ConnectionGuard(self.open.clone())
+        ConnectionGuard::count(&self.open)
     }
 
     /// Counts a connection that was closed at once because there were too many.
@@ -191,6 +190,13 @@ impl ListenerMetrics {
 /// Counts a connection as open while it lives.
 #[derive(Debug)]
 pub struct ConnectionGuard(IntGauge);
+
+impl ConnectionGuard {
+    pub(super) fn count(open: &IntGauge) -> Self {
+        open.inc();
+        Self(open.clone())
+    }
+}
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {

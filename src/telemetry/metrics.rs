@@ -1,7 +1,7 @@
 //! The registry: every metric of the project, with its name, help and labels.
 
 use super::handles::{
-    AuditMetrics, By, LimitMetrics, ListenerMetrics, ReplicaMetrics, RouteMetrics, RuleMetrics, Seconds,
+    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, ReplicaMetrics, RouteMetrics, RuleMetrics, Seconds,
 };
 use super::labels::{
     CacheStatus, HandshakeOutcome, Label, ReloadOutcome, ReplicaOutcome, ReputationDecision, WafPhase,
@@ -154,6 +154,8 @@ pub struct Metrics {
     pub audit: AuditMetrics,
     /// Reloads.
     pub reloads: By<ReloadOutcome, IntCounter>,
+    /// WebSocket tunnels open now.
+    tunnels: IntGauge,
     /// Bytes of bodies held in memory for inspection; whoever holds adds, and subtracts when done.
     pub held_bytes: IntGauge,
 }
@@ -233,6 +235,7 @@ impl Metrics {
             &["name"],
         )?;
         let held_bytes = b.gauge("gatehouse_held_bytes", "Bytes of bodies held in memory for inspection.")?;
+        let tunnels = b.gauge("gatehouse_tunnels", "WebSocket tunnels open now.")?;
         let audit_queue = b.gauge("gatehouse_audit_queue_events", "Audit events taken and not yet written.")?;
         let audit_events = b.counters(
             "gatehouse_audit_events_total",
@@ -267,6 +270,7 @@ impl Metrics {
             audit: AuditMetrics { queue: audit_queue, events: counts(&audit_events), errors: audit_errors },
             reloads: counts(&reloads),
             held_bytes,
+            tunnels,
             refusals: [Mode::Enforce, Mode::Detect]
                 .map(|mode| By::new(|reason| refusals.with_label_values(&[reason, mode.text()]))),
             requests,
@@ -322,6 +326,11 @@ impl Metrics {
     /// The handle of a rate limit, by its name in the configuration.
     pub fn limit(&self, policy: &str) -> LimitMetrics {
         By::new(|decision| self.limit_decisions.with_label_values(&[policy, decision]))
+    }
+
+    /// Counts a WebSocket tunnel, open until the guard is dropped.
+    pub fn tunnel_opened(&self) -> ConnectionGuard {
+        ConnectionGuard::count(&self.tunnels)
     }
 
     /// The handle of a replica, by its name or address in the configuration.

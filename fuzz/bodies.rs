@@ -1,0 +1,181 @@
+//! What each fuzz target does with its input. One file, so that `tests/corpus.rs` replays every corpus on the stable
+//! toolchain with the same checks.
+//!
+//! A target fails by panicking: on a crash of the code under test, or where a property it states does not hold.
+
+#![allow(dead_code, reason = "each target uses one function")]
+
+use gatehouse::cache::directives::{RequestDirectives, ResponseDirectives};
+use gatehouse::facts::Scheme;
+use gatehouse::request::chunk::BodyScan;
+use gatehouse::request::{Body, Head, HeadLimits, RequestModel, wire};
+use gatehouse_waf::files::Memory;
+use gatehouse_waf::transform::Transformation;
+use gatehouse_waf::{Connection, Ruleset, Source, Transaction, body as bodies_of};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+/// Any text is a rule set or a list of faults, each at a place.
+pub(crate) fn seclang(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let source = Source { name: "fuzz.conf".to_owned(), text: text.to_owned() };
+    if let Err(faults) = Ruleset::compile(&[source], &Memory::default()) {
+        assert!(!faults.is_empty(), "refused without a reason");
+        assert!(faults.iter().all(|fault| !fault.what.is_empty()));
+    }
+}
+
+/// Every transformation takes any bytes; what it borrows is its input.
+pub(crate) fn transform(data: &[u8]) {
+    for transformation in Transformation::ALL {
+        let once = transformation.apply(Cow::Borrowed(data));
+        if let Cow::Borrowed(same) = once {
+            assert!(same.len() <= data.len(), "{} borrows more than it was given", transformation.name());
+        }
+        let owned = transformation.apply(Cow::Owned(data.to_vec()));
+        assert_eq!(once, owned, "{} depends on who owns its input", transformation.name());
+    }
+}
+
+/// Every body parser takes any bytes.
+pub(crate) fn body(data: &[u8]) {
+    let _ = bodies_of::urlencoded::parse(data, b'&', &Default::default());
+    let _ = bodies_of::json::flatten(data, &Default::default());
+    let _ = bodies_of::xml::parse(data, &Default::default());
+    let _ = bodies_of::multipart::parse(data, b"multipart/form-data; boundary=b", &Default::default());
+}
+
+/// The core rules judge any request in bounded time, and say the same twice.
+pub(crate) fn transaction(data: &[u8]) {
+    let rules = core_rules();
+    let (head, body) = match wire::find_end(data, 0) {
+        Some(end) => data.split_at(end),
+        None => (data, &[] as &[u8]),
+    };
+    let judge = || {
+        let read = wire::lenient(head);
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let connection = Connection {
+            client: local,
+            client_port: 1,
+            server: local,
+            server_port: 2,
+            unique_id: "fuzz".to_owned(),
+            now: SystemTime::UNIX_EPOCH,
+        };
+        let mut transaction = Transaction::new(rules.clone(), None, connection);
+        transaction.request_line(read.method, read.target, read.version);
+        for (name, value) in &read.headers {
+            transaction.request_header(name, value);
+        }
+        let first = transaction.request_headers_done().map(|i| (i.status, i.rule_id));
+        let second = transaction.request_body(body).map(|i| (i.status, i.rule_id));
+        transaction.finish();
+        (first, second)
+    };
+    assert_eq!(judge(), judge());
+}
+
+fn core_rules() -> &'static Arc<Ruleset> {
+    static RULES: OnceLock<Arc<Ruleset>> = OnceLock::new();
+    RULES.get_or_init(|| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/rules");
+        let folder = if Path::new(folder).exists() { folder.to_owned() } else { format!("{folder}/../../rules") };
+        let mut paths = vec![format!("{folder}/engine.conf").into()];
+        let mut core: Vec<_> = std::fs::read_dir(format!("{folder}/core"))
+            .expect("the core rules stand beside this file")
+            .map(|entry| entry.expect("readable").path())
+            .filter(|path| path.extension().is_some_and(|e| e == "conf"))
+            .collect();
+        core.sort();
+        paths.extend(core);
+        let sources: Vec<Source> = paths
+            .iter()
+            .map(|path: &std::path::PathBuf| Source {
+                name: path.display().to_string(),
+                text: std::fs::read_to_string(path).expect("readable"),
+            })
+            .collect();
+        let (rules, _) = Ruleset::compile(&sources, &Memory::default()).expect("the core rules compile");
+        Arc::new(rules)
+    })
+}
+
+/// What the strict check admits is one unambiguous head, and its target forwards to what reads the same again.
+pub(crate) fn request(data: &[u8]) {
+    let Some(end) = wire::find_end(data, 0) else { return };
+    let head = &data[..end];
+    let _ = wire::lenient(head);
+    let Ok(framing) = wire::check(head, &HeadLimits::default()) else { return };
+    let text = &head[framing.start..];
+    assert!(!text.contains(&0) && !text.windows(2).any(|w| w[0] != b'\r' && w[1] == b'\n'), "NUL or bare LF");
+    let read = wire::lenient(text);
+    let lengths = read.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(b"content-length")).count();
+    let codings = read.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(b"transfer-encoding")).count();
+    assert!(lengths + codings <= 1, "two framings");
+    let mut headers = HeaderMap::new();
+    for (name, value) in &read.headers {
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else { return };
+        headers.append(name, value);
+    }
+    let Ok(method) = Method::from_bytes(read.method) else { return };
+    let parsed = RequestModel.read(&Head::h1(&method, Version::HTTP_11, read.target, &headers, Scheme::Https));
+    let Ok(request) = parsed else { return };
+    let forward = request.forward_target().to_vec();
+    let again = RequestModel
+        .read(&Head::h1(&method, Version::HTTP_11, &forward, &headers, Scheme::Https))
+        .expect("what is forwarded is admitted");
+    assert_eq!(again.path(), request.path(), "what is forwarded is what was judged");
+    assert_eq!(again.forward_target(), forward, "forwarding is idempotent");
+}
+
+/// A body's framing is read alike however its bytes are cut up.
+pub(crate) fn chunks(data: &[u8]) {
+    let mut whole = BodyScan::new(Body::Chunked);
+    let at_once = whole.feed(data);
+    let mut pieces = BodyScan::new(Body::Chunked);
+    let mut used = 0;
+    for byte in data {
+        match pieces.feed(std::slice::from_ref(byte)) {
+            Ok(scanned) => {
+                used += scanned.used;
+                if scanned.done {
+                    break;
+                }
+            }
+            Err(_) => {
+                assert!(at_once.is_err(), "refused in pieces, admitted at once");
+                return;
+            }
+        }
+    }
+    let at_once = at_once.expect("admitted in pieces, refused at once");
+    assert_eq!((at_once.used, at_once.done), (used, pieces.done()));
+}
+
+/// Any field value is read without panic.
+pub(crate) fn cache_control(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|b| *b == b'\n') {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(http::header::CACHE_CONTROL, value.clone());
+            headers.append(http::header::EXPIRES, value);
+        }
+    }
+    let _ = (RequestDirectives::read(&headers), ResponseDirectives::read(&headers));
+}
+
+/// Any text is a configuration or a list of faults.
+pub(crate) fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let variables = |_: &str| Err(std::env::VarError::NotPresent);
+    if let Err(faults) = gatehouse::config::parse(Path::new("fuzz.toml"), text, &variables) {
+        assert!(!faults.is_empty(), "refused without a reason");
+        // Printing shows the place, which must exist.
+        assert!(faults.iter().all(|fault| !fault.to_string().is_empty()));
+    }
+}
