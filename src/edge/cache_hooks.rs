@@ -5,10 +5,9 @@ use super::hooks::Context;
 use crate::cache::key::{Primary, Target};
 use crate::cache::policy::{self, Lookup, RequestFacts, ResponseFacts, Storable, Stored, Use};
 use crate::cache::status::{Forward, Status};
-use crate::cache::vary::{self, Vary};
 use crate::gate::Exchange;
 use crate::telemetry::CacheStatus;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use pingora_cache::key::HashBinary;
 use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, NoCacheReason, RespCacheable};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -25,6 +24,8 @@ pub(super) enum Part {
     Bypassed(&'static str),
     /// The request may be answered from the cache alone, and cannot be.
     Unsatisfiable,
+    /// It would only have answered from what is stored, and nothing is.
+    Missed,
     /// It takes part.
     Taken(Box<Taken>),
 }
@@ -73,7 +74,7 @@ pub(super) fn lookup(storage: &'static CacheStorage, session: &mut Session, ctx:
             } else if using.directives.only_if_cached {
                 Part::Unsatisfiable
             } else {
-                Part::Bypassed("not-stored")
+                Part::Missed
             }
         }
     };
@@ -89,10 +90,7 @@ pub(super) fn key(ctx: &Context) -> Option<CacheKey> {
 
 /// Which of the stored variants this request may have.
 pub(super) fn variance(meta: &CacheMeta, request: &RequestHeader) -> Option<HashBinary> {
-    match vary::read(meta.headers()) {
-        Vary::Fields(fields) => vary::variant(&fields, &request.headers),
-        _ => None,
-    }
+    cache_storage::variant(meta, &request.headers)
 }
 
 /// Whether what was found may be used.
@@ -101,6 +99,13 @@ pub(super) fn judge(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness> 
     let now = SystemTime::now();
     let stored = Stored { headers: meta.headers(), age: meta.age(), fresh_until: meta.fresh_until() };
     taken.admission.judge(x.snapshot.cache.reuse(&taken.using, &stored, now))
+}
+
+/// Takes note that a replica is asked now: time spent waiting for an equal request is no age of the answer.
+pub(super) fn asking(ctx: &mut Context) {
+    if let Part::Taken(taken) = &mut ctx.cache {
+        taken.asked = SystemTime::now();
+    }
 }
 
 /// Whether a replica may be asked; only where the request allows more than the cache.
@@ -113,10 +118,15 @@ pub(super) fn may_ask(ctx: &Context) -> bool {
 }
 
 /// Takes note of a replica's answer, and drops what an unsafe request has made wrong (RFC 9111 section 4.4).
-pub(super) fn answered(storage: &'static CacheStorage, head: &ResponseHeader, ctx: &mut Context) {
+pub(super) fn answered(
+    storage: &'static CacheStorage,
+    session: &Session,
+    head: &mut ResponseHeader,
+    ctx: &mut Context,
+) {
     if let Part::Taken(taken) = &mut ctx.cache {
         taken.replied = Some(head.status.as_u16());
-        taken.not_modified = (head.status == StatusCode::NOT_MODIFIED).then(|| head.headers.clone());
+        taken.not_modified = cache_storage::not_modified(&session.cache, head);
         return;
     }
     let Some(x) = &ctx.x else { return };
@@ -173,6 +183,7 @@ pub(super) fn status(session: &Session, ctx: &Context) -> Option<Status> {
             let method = *why == policy::Bypass::Method.as_str();
             Some(if method { Status::forwarded(Forward::Method) } else { Status::bypass(why) })
         }
+        Part::Missed => Some(Status::forwarded(Forward::UriMiss)),
         Part::Unsatisfiable => Some(Status::Unsatisfied),
         Part::Taken(taken) => Some(taken.admission.status(&session.cache, taken.replied, SystemTime::now())),
     }

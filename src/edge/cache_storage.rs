@@ -42,7 +42,7 @@ const PREDICTED_PER_SHARD: usize = 4096;
 
 /// The store with what pingora keeps beside it. One for the process: pingora wants it to live for ever, so a reload
 /// changes the policy and the store's bounds, never this.
-pub struct CacheStorage {
+pub(crate) struct CacheStorage {
     store: Arc<Store>,
     lock: CacheLock,
     predictor: Predictor<16>,
@@ -50,20 +50,20 @@ pub struct CacheStorage {
 
 impl CacheStorage {
     /// Makes the one instance. `lock_age`: after how long a request that fills an entry no longer holds up the others.
-    pub fn leak(store: Arc<Store>, lock_age: Duration) -> &'static Self {
+    pub(crate) fn leak(store: Arc<Store>, lock_age: Duration) -> &'static Self {
         // One failed answer says nothing about the next one.
         let predictor = Predictor::new(PREDICTED_PER_SHARD, Some(|reason| reason == Unstorable::Status.as_str()));
         Box::leak(Box::new(Self { store, lock: CacheLock::new(lock_age), predictor }))
     }
 
     /// The store, for purges, bounds and figures.
-    pub fn store(&self) -> &Arc<Store> {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
     /// Lets the cache take part in a request. False, and nothing is done, where the request may only be answered from
     /// what is stored and nothing is. Call in `request_cache_filter`.
-    pub fn enable(&'static self, cache: &mut HttpCache, primary: &Primary, using: &Use, wait: Duration) -> bool {
+    pub(crate) fn enable(&'static self, cache: &mut HttpCache, primary: &Primary, using: &Use, wait: Duration) -> bool {
         if !using.fill && !self.store.holds(primary.hash()) {
             return false;
         }
@@ -76,7 +76,7 @@ impl CacheStorage {
     }
 
     /// A request's admission; make it before the replica is asked.
-    pub fn admission(&self) -> Admission {
+    pub(crate) fn admission(&self) -> Admission {
         Admission(Arc::new(Mutex::new(Turn {
             ticket: self.store.ticket(),
             verdict: Verdict::Pending,
@@ -90,7 +90,7 @@ impl CacheStorage {
 }
 
 /// The key of a request, carrying its admission. Call in `cache_key_callback`.
-pub fn cache_key(primary: &Primary, admission: &Admission) -> CacheKey {
+pub(crate) fn cache_key(primary: &Primary, admission: &Admission) -> CacheKey {
     let mut key = CacheKey::new(primary.framed(), "");
     key.set_primary_bin_override(primary.hash());
     key.extensions.insert(admission.clone());
@@ -99,7 +99,7 @@ pub fn cache_key(primary: &Primary, admission: &Admission) -> CacheKey {
 
 /// What is stored of a response: its header without what belongs to one connection, and its times. Call in
 /// `response_cache_filter` with what [`response_storable`](policy::response_storable) gave.
-pub fn meta(lifetime: &Lifetime, received: SystemTime, mut header: ResponseHeader) -> CacheMeta {
+pub(crate) fn meta(lifetime: &Lifetime, received: SystemTime, mut header: ResponseHeader) -> CacheMeta {
     for name in policy::unstorable_fields(&header.headers) {
         header.remove_header(&name);
     }
@@ -120,7 +120,7 @@ pub fn meta(lifetime: &Lifetime, received: SystemTime, mut header: ResponseHeade
 }
 
 /// The variant of a stored response that a request asks for. Call in `cache_vary_filter`.
-pub fn variant(meta: &CacheMeta, request: &HeaderMap) -> Option<Hash> {
+pub(crate) fn variant(meta: &CacheMeta, request: &HeaderMap) -> Option<Hash> {
     match vary::read(meta.headers()) {
         Vary::Fields(fields) => vary::variant(&fields, request),
         // Never stored; if it were, this is the variant of no request.
@@ -131,7 +131,7 @@ pub fn variant(meta: &CacheMeta, request: &HeaderMap) -> Option<Hash> {
 /// What a 304 says of the stored response that it confirms, for [`freshen`]; `None` for any other response. Takes from
 /// it what must not replace stored fields, since pingora copies some of them. Call in `upstream_response_filter`, after
 /// the head was cleaned of what the gate does not pass on.
-pub fn not_modified(cache: &HttpCache, head: &mut ResponseHeader) -> Option<HeaderMap> {
+pub(crate) fn not_modified(cache: &HttpCache, head: &mut ResponseHeader) -> Option<HeaderMap> {
     let stored = cache.maybe_cache_meta().filter(|_| head.status == StatusCode::NOT_MODIFIED)?;
     let updated = policy::updated_fields(stored.headers(), &head.headers);
     let others: Vec<HeaderName> = head.headers.keys().filter(|name| !updated.contains(name)).cloned().collect();
@@ -143,7 +143,7 @@ pub fn not_modified(cache: &HttpCache, head: &mut ResponseHeader) -> Option<Head
 
 /// Brings a stored header up to date with what [`not_modified`] gave (RFC 9111 section 3.2); pingora takes over only a
 /// few fields. Call in `response_cache_filter`.
-pub fn freshen(stored: &mut ResponseHeader, not_modified: &HeaderMap) {
+pub(crate) fn freshen(stored: &mut ResponseHeader, not_modified: &HeaderMap) {
     for name in policy::updated_fields(&stored.headers, not_modified) {
         stored.remove_header(&name);
         for value in not_modified.get_all(&name) {
@@ -156,14 +156,14 @@ pub fn freshen(stored: &mut ResponseHeader, not_modified: &HeaderMap) {
 }
 
 /// The reason pingora is given for not storing, which also names it in `Cache-Status`.
-pub fn unstorable(reason: Unstorable) -> NoCacheReason {
+pub(crate) fn unstorable(reason: Unstorable) -> NoCacheReason {
     NoCacheReason::Custom(reason.as_str())
 }
 
 /// Whether a stale response may stand in for a failed refresh, or (no error) be served while it is refreshed. pingora
 /// has checked the response's own allowance. `no_replica`: the error is that no replica is healthy. Call in
 /// `should_serve_stale`.
-pub fn serves_stale(error: Option<&Error>, no_replica: bool) -> bool {
+pub(crate) fn serves_stale(error: Option<&Error>, no_replica: bool) -> bool {
     error.is_none_or(|error| match error.etype() {
         _ if no_replica => true,
         ErrorType::HTTPStatus(status) => *error.esource() == ErrorSource::Upstream && policy::is_failure(*status),
@@ -205,13 +205,13 @@ struct Turn {
 
 /// One request's dealings with the store. Clones are one and the same.
 #[derive(Clone)]
-pub struct Admission(Arc<Mutex<Turn>>);
+pub(crate) struct Admission(Arc<Mutex<Turn>>);
 
 impl Admission {
     /// Says that the body passed inspection, or that its route inspects none: publishes what is finished, and lets be
     /// published what will be. Call it with the whole body judged: in `upstream_response_body_filter` at the end of the
     /// stream, which precedes the store's, or later, since a response without a body never gets there.
-    pub fn admit(&self) {
+    pub(crate) fn admit(&self) {
         let finished = {
             let mut turn = self.0.lock();
             if turn.verdict == Verdict::Refused {
@@ -227,7 +227,7 @@ impl Admission {
     }
 
     /// Says that the response was refused: nothing of it is published, whatever else happens.
-    pub fn refuse(&self) {
+    pub(crate) fn refuse(&self) {
         let finished = {
             let mut turn = self.0.lock();
             turn.verdict = Verdict::Refused;
@@ -238,7 +238,7 @@ impl Admission {
     }
 
     /// Turns the answer of [`policy::reuse`] into pingora's. Call in `cache_hit_filter`.
-    pub fn judge(&self, reuse: Reuse) -> Option<ForcedFreshness> {
+    pub(crate) fn judge(&self, reuse: Reuse) -> Option<ForcedFreshness> {
         match reuse {
             Reuse::ByFreshness => None,
             Reuse::Stale => Some(ForcedFreshness::ForceFresh),
@@ -255,7 +255,7 @@ impl Admission {
 
     /// What became of the request, for `Cache-Status`. `status`: what a replica answered, if one was asked. Call in
     /// `response_filter`, for requests the cache took part in.
-    pub fn status(&self, cache: &HttpCache, status: Option<u16>, now: SystemTime) -> Status {
+    pub(crate) fn status(&self, cache: &HttpCache, status: Option<u16>, now: SystemTime) -> Status {
         let turn = self.0.lock();
         let why = match turn.looked {
             _ if turn.is_forced => Forward::Request,

@@ -131,6 +131,8 @@ impl ProxyHttp for Hooks {
         let Some(x) = &mut ctx.x else { return Err(lost()) };
         x.stage = Stage::Balance;
         let pool = x.snapshot.pool.clone();
+        cache_hooks::asking(ctx);
+        let Some(x) = &mut ctx.x else { return Err(lost()) };
         match pool.pick(&ctx.tried) {
             Ok(replica) => {
                 x.stage = Stage::Upstream;
@@ -233,12 +235,12 @@ impl ProxyHttp for Hooks {
             return Ok(());
         }
         ctx.answered();
-        cache_hooks::answered(self.storage, head, ctx);
+        super::forward::response(head);
+        cache_hooks::answered(self.storage, session, head, ctx);
         let bodiless = session.req_header().method == http::Method::HEAD
             || matches!(head.status.as_u16(), 204 | 304)
             || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
         let Some(x) = &mut ctx.x else { return Err(lost()) };
-        super::forward::response(head);
         ctx.judging = Judging::default();
         match gate::release_head(x, head.status.as_u16(), &head.headers, bodiless) {
             Ok(judging) => {
@@ -288,7 +290,7 @@ impl ProxyHttp for Hooks {
             return Ok(());
         }
         if let Some(status) = cache_hooks::status(session, ctx) {
-            head.insert_header("cache-status", status.to_string())?;
+            head.append_header("cache-status", status.to_string())?;
         }
         let Some(x) = &mut ctx.x else { return Err(lost()) };
         x.status = head.status.as_u16();
@@ -316,9 +318,13 @@ impl ProxyHttp for Hooks {
         FailToProxy { error_code: answer.status, can_reuse_downstream: sent.is_ok() && !answer.close }
     }
 
-    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Context) {
+    async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Context) {
         let cache = cache_hooks::status(session, ctx).map(|status| cache_hooks::counted(&status));
         ctx.replica = None;
+        // The base shows the body hook no end where the head was the end; a body that was held is judged by now.
+        if e.is_none() && !ctx.judging.holds() {
+            cache_hooks::admit(ctx);
+        }
         if let Some(mut x) = ctx.x.take() {
             x.cache = x.cache.or(cache);
             x.bytes_in = x.bytes_in.max(ctx.streamed);
