@@ -10,7 +10,7 @@ use std::process::ExitCode;
 /// merged configuration goes to standard output, secrets masked, and the summary to standard error.
 ///
 /// Exit code 0, or 1 when a fault was found; faults go to standard error.
-pub fn run(
+pub(super) fn run(
     path: &Path,
     effective: bool,
     verify: impl FnOnce(&Config) -> Result<Vec<String>, Vec<Fault>>,
@@ -40,7 +40,7 @@ pub fn run(
 /// # Errors
 ///
 /// What writing gave.
-pub fn report(out: &mut dyn Write, faults: &[Fault], colour: bool) -> io::Result<()> {
+pub(super) fn report(out: &mut dyn Write, faults: &[Fault], colour: bool) -> io::Result<()> {
     let (red, plain) = if colour { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
     for fault in faults {
         writeln!(out, "{red}error{plain}: {}", printable(&fault.to_string()))?;
@@ -50,7 +50,7 @@ pub fn report(out: &mut dyn Write, faults: &[Fault], colour: bool) -> io::Result
 }
 
 /// Whether standard error is a terminal that wants colour (<https://no-color.org>).
-pub fn coloured() -> bool {
+pub(super) fn coloured() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

@@ -54,7 +54,7 @@ struct Shared {
 ///
 /// # Errors
 /// If the listener fails for good.
-pub async fn serve(listener: TcpListener, name: &str, shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
+pub(super) async fn serve(listener: TcpListener, name: &str, shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
     let mut stop = shutdown.clone();
     axum::serve(listener, router(name, shutdown))
         .with_graceful_shutdown(async move { drop(stop.wait_for(|stop| *stop).await) })

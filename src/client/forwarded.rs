@@ -93,8 +93,15 @@ impl Forwarding {
 
     /// Whether a client's header of this name must not reach a replica, in any case and with `_` for `-`.
     pub fn strips(&self, name: &str) -> bool {
-        let name = name.to_ascii_lowercase().replace('_', "-");
-        speaks_of_identity(&name) || name == self.user_header.as_str() || name == self.hop_header.as_str()
+        let one_of = |name: &str| {
+            speaks_of_identity(name) || name == self.user_header.as_str() || name == self.hop_header.as_str()
+        };
+        // Header maps hold names in lower case, and hardly any has an underscore.
+        if name.bytes().any(|b| b == b'_' || b.is_ascii_uppercase()) {
+            one_of(&name.to_ascii_lowercase().replace('_', "-"))
+        } else {
+            one_of(name)
+        }
     }
 
     /// The headers to set, once the client's own that [`Forwarding::strips`] names are removed: at most four. `authority`

@@ -11,7 +11,7 @@ use crate::audit::Stage;
 use crate::balance::Outcome;
 use crate::facts::Connection;
 use crate::gate::{self, Body, Exchange, Held, Judging, RequestLine};
-use crate::request::{Head, wire};
+use crate::request::{Head, Request, wire};
 use crate::verdict::{Reason, Refusal};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -19,7 +19,7 @@ use pingora_core::apps::HttpServerApp as _;
 use pingora_core::protocols::http::server::ReusableHttpStream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::{Error, ErrorType};
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -70,16 +70,12 @@ pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrive
     if *edge.stop.borrow() {
         session.set_keepalive(None);
     }
-    let parts = header_parts(&session);
-    let head = match parts.version {
-        http::Version::HTTP_2 => Head::h2(&parts.method, &parts.uri, &parts.headers, connection.scheme),
-        version => Head::h1(&parts.method, version, &parts.target, &parts.headers, connection.scheme),
-    };
+    let read = read_head(&x, session.req_header());
     if let Some(port) = connection.redirect_to {
-        return redirect(edge, session, x, &head, port).await;
+        return redirect(edge, session, x, read, port).await;
     }
     let mut body = SessionBody { session: &mut session, framing: framing.clone(), waits: expects_continue };
-    let admitted = match gate::admit(edge.gate.kept(), &mut x, &head, &mut body).await {
+    let admitted = match gate::admit(edge.gate.kept(), &mut x, read, &mut body).await {
         ControlFlow::Continue(admitted) => admitted,
         ControlFlow::Break(refusal) => return refuse(edge, session, x, refusal).await,
     };
@@ -91,23 +87,14 @@ pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrive
     proxy(edge, session, x, body, waits).await
 }
 
-struct Parts {
-    method: http::Method,
-    version: http::Version,
-    uri: http::Uri,
-    target: Vec<u8>,
-    headers: http::HeaderMap,
-}
-
-fn header_parts(session: &ServerSession) -> Parts {
-    let header = session.req_header();
-    Parts {
-        method: header.method.clone(),
-        version: header.version,
-        uri: header.uri.clone(),
-        target: header.raw_path().to_vec(),
-        headers: header.headers.clone(),
-    }
+/// The one reading of the head; what comes of it is settled in its turn.
+fn read_head(x: &Exchange, header: &RequestHeader) -> Result<Request, Refusal> {
+    let scheme = x.connection.scheme;
+    let head = match header.version {
+        http::Version::HTTP_2 => Head::h2(&header.method, &header.uri, &x.headers, scheme),
+        version => Head::h1(&header.method, version, &x.line.target, &x.headers, scheme),
+    };
+    x.snapshot.model.read(&head)
 }
 
 fn protocol(version: http::Version) -> &'static [u8] {
@@ -187,10 +174,10 @@ async fn redirect(
     edge: &Edge,
     mut session: Box<ServerSession>,
     mut x: Box<Exchange>,
-    head: &Head<'_>,
+    read: Result<Request, Refusal>,
     port: u16,
 ) -> After {
-    match x.snapshot.model.read(head) {
+    match read {
         Ok(request) => {
             let target = String::from_utf8_lossy(request.forward_target()).into_owned();
             let mut answer = respond::redirect(request.authority().host(), port, &target, &x.id);

@@ -9,7 +9,7 @@ use crate::audit::Stage;
 use crate::facts::{RequestId, UserKey};
 use crate::inspect::{Origin, RawHead};
 use crate::reputation::Standing;
-use crate::request::{Head, wire};
+use crate::request::{Request, wire};
 use crate::snapshot::Kept;
 use crate::telemetry::{LimitDecision, ReputationDecision};
 use crate::verdict::{Mode, Reason, Refusal};
@@ -29,14 +29,15 @@ impl Admitted {
     }
 }
 
-/// Takes a request through the stations; `Break` says why it goes no further.
+/// Takes a request through the stations; `Break` says why it goes no further. `read` is what the request model made of
+/// the head, which is settled here in its turn.
 ///
 /// Not one body byte is read before the head has passed every check on it, and the body is judged whole before anything
 /// behind the gate hears of the request.
 pub async fn admit(
     kept: &Kept,
     x: &mut Exchange,
-    head: &Head<'_>,
+    read: Result<Request, Refusal>,
     body: &mut impl Body,
 ) -> ControlFlow<Refusal, Admitted> {
     let s = x.snapshot.clone();
@@ -47,7 +48,7 @@ pub async fn admit(
     }
 
     x.stage = Stage::Request;
-    let request = match s.model.read(head) {
+    let request = match read {
         Ok(request) => request,
         Err(refusal) => {
             // Two readings, or none: refused whatever the rules say, but they see it, for the record.

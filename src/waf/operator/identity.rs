@@ -51,8 +51,8 @@ impl Identity {
             }
             // The way from `from` to the candidate was read too.
             budget = budget.saturating_sub(end.saturating_sub(from));
-            from =
-                if budget > 0 { start } else { end.max(start) }.saturating_add(usize::from(budget > 0 || start == end));
+            let overlaps = budget > 0;
+            from = if overlaps || start == end { start.saturating_add(1) } else { end };
             if from > value.len() {
                 break;
             }

@@ -165,7 +165,8 @@ impl Operator {
         if has_macro && !maker.takes_macro() {
             return Err(OperatorFault {
                 what: format!("@{name} is compiled when the rules are loaded and cannot take a macro (`%{{...}}`)"),
-                mend: "write the value itself, or compare with @streq, @contains, @beginsWith, @endsWith or @within"
+                mend: "compare with @streq, @contains, @beginsWith, @endsWith or @within; if no macro is meant, \
+                       escape the brace (`%\\{`)"
                     .to_owned(),
             });
         }

@@ -81,6 +81,12 @@ fn macros_where_the_argument_is_compared() {
 }
 
 #[test]
+fn an_operator_is_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Operator>();
+}
+
+#[test]
 fn a_fault_names_the_mend() {
     for (name, argument, what, mend) in [
         ("rx", "(", "@rx: ", "PCRE"),

@@ -1,4 +1,4 @@
-//! `htmlEntityDecode`: numeric references with any number of digits and six names.
+//! `htmlEntityDecode`: numeric references with any number of digits, and five names.
 //!
 //! Digits are never counted: a limit on them, as newer references have, is evaded by padding with zeros. The result is
 //! one byte, the low byte of the number.

@@ -138,15 +138,25 @@ transformations! {
 }
 
 impl Transformation {
-    /// The transformation called `name`, in any case and in British spelling too. `none` is none: it is an
-    /// instruction to the rule's author of a chain, not a function.
+    /// The transformation called `name`, in any case and in British spelling too. `none` is not among them: it empties
+    /// a rule's list and does nothing to a value.
     pub fn from_name(name: &str) -> Option<Self> {
         let called = |known: &str| known.eq_ignore_ascii_case(name);
         Self::ALL.iter().copied().find(|t| called(t.name()) || t.aliases().iter().any(|alias| called(alias)))
     }
 
-    /// Applies it. A value that does not change comes back as it was given.
+    /// Applies it. A value that does not change comes back as it was given: of a borrowed value the result is borrowed
+    /// if and only if it is the value or a part of it.
     pub fn apply<'a>(self, value: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
+        let Cow::Borrowed(given) = value else { return self.rewrite(value) };
+        match self.rewrite(Cow::Borrowed(given)) {
+            // The scan foresaw a change that did not come, as in the path `../a`.
+            Cow::Owned(same) if same == given => Cow::Borrowed(given),
+            result => result,
+        }
+    }
+
+    fn rewrite<'a>(self, value: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
         match self {
             Self::Base64Decode => base64::decode(value),
             Self::Base64DecodeExt => base64::decode_forgiving(value),

@@ -99,6 +99,7 @@ fn an_unchanged_value_stays_borrowed() {
         (Transformation::HtmlEntityDecode, b"a & b &foo;"),
         (Transformation::Utf8ToUnicode, b"\xFFa"),
         (Transformation::NormalizePath, b"/a/b.c/d..e/"),
+        (Transformation::NormalizePath, b"../../a"),
         (Transformation::CompressWhitespace, b"a b c"),
         (Transformation::CmdLine, b"ls a b"),
         (Transformation::JsDecode, b"a\\"),
@@ -120,6 +121,8 @@ fn any_bytes_any_ownership_one_answer_of_bounded_length() {
             let borrowed = t.apply(Cow::Borrowed(&input)).into_owned();
             let owned = t.apply(Cow::Owned(input.clone())).into_owned();
             assert_eq!(borrowed, owned, "{t} of {}", input.escape_ascii());
+            let copied = matches!(t.apply(Cow::Borrowed(&input)), Cow::Owned(_));
+            assert!(!copied || borrowed != input, "{t} copied {}", input.escape_ascii());
             assert!(borrowed.len() <= input.len().saturating_mul(3).max(20), "{t} grew {}", input.escape_ascii());
         }
     }
