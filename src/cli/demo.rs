@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 /// The configuration of the demo, with its ports and replicas left to variables.
 const CONFIG: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo.toml"));
+/// The demo's deny list.
+const DENIED: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/denied.txt"));
 /// Names of the sample replicas, as they say in `x-replica`.
 const REPLICAS: [&str; 3] = ["a", "b", "c"];
 
@@ -57,8 +59,7 @@ async fn start(ports: &Ports, dir: &Path) -> Result<(std::sync::Arc<Server>, wat
     };
     let prepared = fs::create_dir_all(dir)
         .and_then(|()| write("demo.toml", &filled(ports, &addresses), true))
-        .and_then(|()| write("denied.txt", "# One address or network a line; a change is taken up at once.\n", false))
-        .and_then(|()| write("local.conf", "# SecLang rules of your own; a change is taken up at once.\n", false));
+        .and_then(|()| write("denied.txt", DENIED, false));
     prepared.map_err(|e| format!("{}: {e}", dir.display()))?;
     let faults = |faults: Vec<crate::fault::Fault>| {
         faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// In place of a method: every one.
+const ANY: &str = "*";
+
 /// One `[[route]]` entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -18,7 +21,7 @@ pub struct RouteSettings {
     /// The canonical path it takes: one that ends in `/` with all below it (and itself without the slash), any other
     /// exactly.
     pub path: String,
-    /// The methods it takes; others get 405.
+    /// The methods it takes, `*` for all; others get 405. CONNECT and TRACE never pass.
     pub methods: Vec<String>,
     /// Closed: every request gets 403, whatever its method.
     pub refuse: bool,
@@ -90,7 +93,7 @@ impl RouteSettings {
             );
         }
         for (i, method) in self.methods.iter().enumerate() {
-            let known = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
+            let known = method == ANY || !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
             if !known {
                 let mend = "write it in capitals: methods are case-sensitive (RFC 9110 section 9.1)";
                 fault(format!("methods[{i}]"), format!("{method:?} is no method"), mend);
@@ -165,6 +168,7 @@ pub struct Route {
     /// Whether WebSocket handshakes pass.
     pub websocket: bool,
     path: Box<str>,
+    any_method: bool,
     methods: Vec<Method>,
     allow: Box<str>,
 }
@@ -185,6 +189,7 @@ impl Route {
             response_timeout: entry.response_timeout.map(|span| span.0),
             websocket: entry.websocket,
             path: entry.place().into(),
+            any_method: entry.methods.iter().any(|method| method == ANY),
             methods: entry.methods.iter().filter_map(|method| Method::from_bytes(method.as_bytes()).ok()).collect(),
             allow: entry.methods.join(", ").into(),
         }
@@ -197,7 +202,7 @@ impl Route {
 
     /// Whether it takes the method (case-sensitive, RFC 9110 section 9.1).
     pub fn takes(&self, method: &Method) -> bool {
-        self.methods.contains(method)
+        self.any_method || self.methods.contains(method)
     }
 
     /// The value of `Allow` for a 405 (RFC 9110 section 15.5.6).
