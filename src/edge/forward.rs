@@ -28,7 +28,8 @@ fn unread() -> Box<Error> {
 /// A part that cannot be written, which the request model would have refused.
 pub(super) fn request(x: &Exchange, body: &ReplayBody) -> Result<RequestHeader> {
     let request = x.request.as_ref().ok_or_else(unread)?;
-    let mut head = RequestHeader::build(request.method().clone(), request.forward_target(), Some(x.headers.len() + 8))?;
+    let size = Some(x.headers.len() + 8);
+    let mut head = RequestHeader::build_no_case(request.method().clone(), request.forward_target(), size)?;
     head.set_version(Version::HTTP_11);
     for (name, value) in fields(x)? {
         head.append_header(name, value)?;

@@ -16,6 +16,7 @@ use pingora_core::protocols::http::ServerSession;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Read at a time while waiting for a request, in bytes; lives in the future of an idle connection.
@@ -38,8 +39,9 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
     let guard = conn.framing();
     let mut stream: Stream = Box::new(conn);
     let mut buffer = BytesMut::new();
+    let mut stop = edge.stop.clone();
     loop {
-        let head = match read_head(&edge, &mut stream, &mut buffer).await {
+        let head = match read_head(&edge, &mut stop, &mut stream, &mut buffer).await {
             Head::Whole(length) => length,
             Head::Quiet => break,
             Head::Bad(malformed) => return refuse(&edge, stream, &facts, &buffer, malformed).await,
@@ -113,14 +115,18 @@ fn into_stream(session: Box<ServerSession>) -> Option<Stream> {
 
 /// Reads until the buffer holds a whole head. The wait for its first byte is bounded by the keep-alive limit, from
 /// there on by the head's own deadline.
-async fn read_head(edge: &Edge, stream: &mut Stream, buffer: &mut BytesMut) -> Head {
+async fn read_head(
+    edge: &Edge,
+    stop: &mut watch::Receiver<bool>,
+    stream: &mut Stream,
+    buffer: &mut BytesMut,
+) -> Head {
     let snapshot = edge.gate.current();
     let (idle, whole) = (snapshot.times.keepalive.0, snapshot.times.head.0);
     let limits = snapshot.head_limits.clone();
     drop(snapshot);
     if buffer.is_empty() {
         let mut first = [0; FIRST_READ];
-        let mut stop = edge.stop.clone();
         let read = tokio::select! {
             biased;
             read = timeout(idle, stream.read(&mut first)) => read,
