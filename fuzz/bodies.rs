@@ -4,6 +4,13 @@
 //! A target fails by panicking: on a crash of the code under test, or where a property it states does not hold.
 
 #![allow(dead_code, reason = "each target uses one function")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a target fails by panicking"
+)]
 
 use gatehouse::cache::directives::{RequestDirectives, ResponseDirectives};
 use gatehouse::facts::Scheme;

@@ -247,7 +247,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("waf.held_total", old.waf.held_total != new.waf.held_total),
     ]
     .into_iter()
-    .filter_map(|(key, changed)| changed.then(|| key.to_owned()))
+    .filter(|(_, changed)| *changed)
+    .map(|(key, _)| key.to_owned())
     .collect()
 }
 

@@ -1,5 +1,7 @@
 //! Replays every fuzz corpus with the bodies the fuzzer runs.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
 

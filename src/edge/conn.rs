@@ -269,7 +269,7 @@ mod tests {
     async fn any_sizes_arrive_in_order() {
         let (mut conn, mut client) = pair().await;
         let sizes = [1, BUFFER - 1, 1, BUFFER, 3 * BUFFER + 7, 5];
-        let sent: Vec<u8> = sizes.iter().enumerate().flat_map(|(i, n)| vec![i as u8; *n]).collect();
+        let sent: Vec<u8> = sizes.iter().enumerate().flat_map(|(i, n)| vec![u8::try_from(i).unwrap(); *n]).collect();
         let expected = sent.clone();
         let writer = tokio::spawn(async move {
             let mut rest = &sent[..];

@@ -95,13 +95,13 @@ fn prefers_html(head: &HeaderMap) -> bool {
 fn page(status: u16, title: &str, text: &str, id: &RequestId) -> String {
     // Everything put in is ours or checked (`RequestId`), so nothing needs escaping.
     let mut out = String::with_capacity(600);
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{status} {title}</title>\
          <meta name=\"viewport\" content=\"width=device-width\">\
          <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;\
          color-scheme:light dark}}code{{font-size:.9em}}</style>\
-         <h1>{title}</h1><p>{text}</p><p>If you think this is wrong, report this id: <code>{id}</code></p></html>\n"
+         <h1>{title}</h1><p>{text}</p><p>If you think this is wrong, report this id: <code>{id}</code></p></html>"
     );
     out
 }
