@@ -4,7 +4,7 @@
 //! head that is refused is still shown to the phase-1 rules and recorded. Between requests only this small future and
 //! the connection's own state are alive. Pipelined requests are answered one after the other (RFC 9112 section 9.3.2).
 
-use super::serve::{self, Arrived};
+use super::serve::{self, Arrived, LINGER};
 use super::conn::Conn;
 use super::{Edge, respond};
 use crate::facts::Connection;
@@ -14,17 +14,12 @@ use bytes::{Bytes, BytesMut};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Read at a time while waiting for a request, in bytes; lives in the future of an idle connection.
 const FIRST_READ: usize = 256;
-/// How much a refused client may still send, and for how long, so that it reads our answer before the reset
-/// (RFC 9112 section 9.6).
-const LINGER: (usize, Duration) = (256 * 1024, Duration::from_millis(1500));
-
 enum Head {
     /// This many bytes of the buffer are a whole head.
     Whole(usize),

@@ -23,8 +23,11 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
+
+/// How much a refused client may still send, and for how long, so that it reads our answer (RFC 9112 section 9.6).
+pub(super) const LINGER: (usize, Duration) = (256 * 1024, Duration::from_millis(1500));
 
 /// A request as the connection's loop hands it over.
 pub(super) struct Arrived {
@@ -151,7 +154,25 @@ async fn refuse(edge: &Edge, mut session: Box<ServerSession>, mut x: Box<Exchang
     x.refuse(refusal);
     let sent = respond::send(&mut session, &answer).await;
     edge.gate.record(x);
+    if unread && sent.is_ok() && session.is_http2() {
+        discard(&mut session).await;
+    }
     finish(session, sent.is_ok(), unread).await
+}
+
+/// Takes what a refused HTTP/2 client still sends, within bounds: some clients drop an answer that is followed by a
+/// reset, which is what leaving their body unread comes to.
+async fn discard(session: &mut ServerSession) {
+    let (mut left, time) = LINGER;
+    let drain = async {
+        while let Ok(Some(piece)) = session.read_request_body().await {
+            left = left.saturating_sub(piece.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(time, drain).await;
 }
 
 /// Ends a session that answered by itself.

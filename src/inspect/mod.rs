@@ -163,7 +163,8 @@ impl Inspection {
     /// # Errors
     /// The rules refuse it.
     pub fn head(&mut self) -> Result<(), Refusal> {
-        request(self.transaction.request_headers_done())
+        let interruption = self.transaction.request_headers_done();
+        self.verdict(interruption, Reason::RequestRules)
     }
 
     /// Whether the body has to be held and shown.
@@ -176,7 +177,8 @@ impl Inspection {
     /// # Errors
     /// The rules refuse it.
     pub fn body(&mut self, body: &[u8]) -> Result<(), Refusal> {
-        request(self.transaction.request_body(body))
+        let interruption = self.transaction.request_body(body);
+        self.verdict(interruption, Reason::RequestRules)
     }
 
     /// Phase 3: the response's head.
@@ -188,7 +190,8 @@ impl Inspection {
         for (name, value) in headers {
             self.transaction.response_header(name.as_str().as_bytes(), value.as_bytes());
         }
-        response(self.transaction.response_headers_done())
+        let interruption = self.transaction.response_headers_done();
+        self.verdict(interruption, Reason::ResponseRules)
     }
 
     /// Whether the response's body has to be held and shown.
@@ -201,7 +204,12 @@ impl Inspection {
     /// # Errors
     /// The rules refuse it.
     pub fn response_body(&mut self, body: &[u8]) -> Result<(), Refusal> {
-        response(self.transaction.response_body(body))
+        let interruption = self.transaction.response_body(body);
+        self.verdict(interruption, Reason::ResponseRules)
+    }
+
+    fn verdict(&self, interruption: Option<waf::Interruption>, reason: fn(u16) -> Reason) -> Result<(), Refusal> {
+        interruption.map_or(Ok(()), |interruption| Err(refused(&self.transaction, &interruption, reason)))
     }
 
     /// Phase 5, after everything else.
@@ -221,20 +229,19 @@ impl Inspection {
     }
 }
 
-fn request(interruption: Option<waf::Interruption>) -> Result<(), Refusal> {
-    refused(interruption, Reason::RequestRules)
-}
-
-fn response(interruption: Option<waf::Interruption>) -> Result<(), Refusal> {
-    refused(interruption, Reason::ResponseRules)
-}
-
-fn refused(interruption: Option<waf::Interruption>, reason: fn(u16) -> Reason) -> Result<(), Refusal> {
-    let Some(interruption) = interruption else { return Ok(()) };
+/// An interruption as a refusal; one without a rule is the engine's own, for a limit it reached.
+fn refused(transaction: &waf::Transaction, interruption: &waf::Interruption, reason: fn(u16) -> Reason) -> Refusal {
     let status = match interruption.status {
         status @ 400..=599 => status,
         // `redirect` and whatever else a rule may write: the gate answers refusals itself.
         _ => 403,
     };
-    Err(Refusal::new(reason(status), format!("rule {}", interruption.rule_id)))
+    let outcome = transaction.outcome();
+    let detail = match (interruption.rule_id, &outcome.body_error) {
+        (0, Some(error)) => error.clone(),
+        (0, None) if outcome.exhausted => "inspection took more work than its limit".to_owned(),
+        (0, None) => "a limit of the rule engine".to_owned(),
+        (id, _) => format!("rule {id}"),
+    };
+    Refusal::new(reason(status), detail)
 }
