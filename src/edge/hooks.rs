@@ -9,6 +9,7 @@ use super::session::Hold;
 use crate::audit::Stage;
 use crate::balance::{InFlight, Outcome, Replica, ReplicaId};
 use crate::gate::{self, Exchange, Judging};
+use crate::telemetry::ReplicaOutcome;
 use crate::verdict::{Reason, Refusal};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -176,6 +177,7 @@ impl ProxyHttp for Hooks {
     ) -> Box<Error> {
         // Nothing was sent: any method may go to another replica.
         ctx.report(Outcome::ConnectFailed);
+        ctx.count(ReplicaOutcome::ConnectFailed);
         ctx.give_up_on_replica();
         e.set_retry(ctx.may_try_again());
         e
@@ -193,6 +195,10 @@ impl ProxyHttp for Hooks {
         // client has seen nothing, and only if its body can be replayed. A kept connection that broke says nothing about
         // its replica, which may then be asked again.
         let upstream = *e.esource() == ErrorSource::Upstream;
+        let late = *e.etype() == ErrorType::ReadTimedout;
+        if upstream {
+            ctx.count(if late { ReplicaOutcome::TimedOut } else { ReplicaOutcome::BrokeOff });
+        }
         if upstream && !reused {
             ctx.report(Outcome::Broken);
             ctx.give_up_on_replica();
@@ -200,7 +206,7 @@ impl ProxyHttp for Hooks {
         let unseen = session.response_written().is_none() && ctx.judging.untouched();
         let again = upstream
             && unseen
-            && *e.etype() != ErrorType::ReadTimedout
+            && !late
             && session.req_header().method.is_idempotent()
             && !session.as_ref().retry_buffer_truncated()
             && ctx.may_try_again();
@@ -234,7 +240,7 @@ impl ProxyHttp for Hooks {
         if head.status.is_informational() {
             return Ok(());
         }
-        ctx.answered();
+        ctx.answered(head.status);
         super::forward::response(head);
         cache_hooks::answered(self.storage, session, head, ctx);
         let bodiless = session.req_header().method == http::Method::HEAD
@@ -410,9 +416,16 @@ impl Context {
         x.refusal.is_none() && self.attempts <= usize::from(pool.settings().max_retries) && somebody()
     }
 
-    fn answered(&mut self) {
+    fn count(&self, outcome: ReplicaOutcome) {
+        if let Some(x) = &self.x {
+            x.count_replica(outcome);
+        }
+    }
+
+    fn answered(&mut self, status: http::StatusCode) {
         if let (Some(x), Some(asked)) = (&mut self.x, self.asked.take()) {
             x.spent.upstream = Some(asked.elapsed());
         }
+        self.count(ReplicaOutcome::of(status));
     }
 }

@@ -12,6 +12,7 @@ use crate::balance::Outcome;
 use crate::facts::Connection;
 use crate::gate::{self, Body, Exchange, Held, Judging, RequestLine};
 use crate::request::{Head, Request, wire};
+use crate::telemetry::ReplicaOutcome;
 use crate::verdict::{Reason, Refusal};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -285,6 +286,7 @@ async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<E
         match opened {
             Err(tunnel::TunnelError::Connect(e)) => {
                 pool.report(&replica, Outcome::ConnectFailed);
+                x.count_replica(ReplicaOutcome::ConnectFailed);
                 tried.push(replica.id());
                 if tried.len() > usize::from(settings.max_retries) {
                     let refusal = Refusal::new(Reason::UpstreamFailed, e.to_string());
@@ -300,6 +302,7 @@ async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<E
     let in_flight = replica.enter();
     let after = match opened {
         Ok(tunnel::Opened::Tunnel(mut headers, upstream)) => {
+            x.count_replica(ReplicaOutcome::Answered);
             if let Err(refusal) = gate::release_head(&mut x, 101, &headers, true) {
                 return refuse(edge, session, x, refusal).await;
             }
@@ -326,14 +329,16 @@ async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<E
             After::Close
         }
         Ok(tunnel::Opened::Plain(response)) => {
+            x.count_replica(ReplicaOutcome::of(response.status()));
             relay(edge, session, x, response).await
         }
         Err(e) => {
             pool.report(&replica, Outcome::Broken);
-            let reason = match e {
-                tunnel::TunnelError::Timeout => Reason::UpstreamTimeout,
-                _ => Reason::UpstreamFailed,
+            let (reason, outcome) = match e {
+                tunnel::TunnelError::Timeout => (Reason::UpstreamTimeout, ReplicaOutcome::TimedOut),
+                _ => (Reason::UpstreamFailed, ReplicaOutcome::BrokeOff),
             };
+            x.count_replica(outcome);
             refuse(edge, session, x, Refusal::new(reason, e.to_string())).await
         }
     };

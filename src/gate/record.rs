@@ -3,8 +3,8 @@
 use super::exchange::Exchange;
 use super::Gate;
 use crate::audit::{self, Event, RuleMatch, Severity, Tls};
-use crate::telemetry::{ReplicaOutcome, WafPhase};
-use crate::verdict::{Action, Reason};
+use crate::telemetry::WafPhase;
+use crate::verdict::Action;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -46,18 +46,6 @@ impl Gate {
         }
         if let Some(status) = x.cache {
             metrics.cache.count(status);
-        }
-        if let Some(meter) = x.replica.as_ref().and_then(|name| meters.replicas.get(name)) {
-            let outcome = match x.refusal.as_ref().map(|refusal| refusal.reason) {
-                Some(Reason::UpstreamTimeout) => Some(ReplicaOutcome::TimedOut),
-                Some(Reason::UpstreamFailed) => Some(ReplicaOutcome::BrokeOff),
-                _ if x.spent.upstream.is_none() => None,
-                None if x.status >= 500 => Some(ReplicaOutcome::ServerError),
-                _ => Some(ReplicaOutcome::Answered),
-            };
-            if let Some(outcome) = outcome {
-                meter.count(outcome);
-            }
         }
         if let Some(inspection) = &x.inspection {
             for matched in inspection.matches() {

@@ -135,6 +135,13 @@ labels! {
     }
 }
 
+impl ReplicaOutcome {
+    /// The outcome of an answer with this status.
+    pub fn of(status: http::StatusCode) -> Self {
+        if status.is_server_error() { Self::ServerError } else { Self::Answered }
+    }
+}
+
 impl Label for Action {
     const ALL: &'static [Self] = &[Self::Pass, Self::Block, Self::Limit, Self::Deny, Self::Error];
 
