@@ -178,17 +178,18 @@ fn begin(x: &mut Exchange) -> bool {
     x.inspection.is_some()
 }
 
-/// Shows phase 1 a head that is refused whatever the rules say: what they match belongs into the record.
+/// Shows the rules a head that is refused whatever they say: what they match belongs into the record. Its body is not
+/// read, so phase 2 sees none.
 fn show(x: &mut Exchange) {
-    let stage = x.stage;
     if begin(x) {
         let started = Instant::now();
-        if let Some(inspection) = &mut x.inspection {
-            let _ = inspection.head();
+        if let Some(inspection) = &mut x.inspection
+            && inspection.head().is_ok()
+        {
+            let _ = inspection.body(&[]);
         }
         x.spent.phases[0] = started.elapsed();
     }
-    x.stage = stage;
 }
 
 /// Runs one phase of the rules on the request.
@@ -210,8 +211,8 @@ fn phase(
     Continue(())
 }
 
-/// A head that could not become a request: finds out who sent it and shows it to phase 1, for the record. It is refused
-/// whatever comes of that.
+/// A head that could not become a request: finds out who sent it and shows it to the rules, for the record. It is
+/// refused whatever comes of that.
 pub fn note(kept: &Kept, x: &mut Exchange) {
     let _ = identify(kept, x);
     x.stage = Stage::Listener;
