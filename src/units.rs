@@ -8,7 +8,27 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use ipnet::IpNet as Cidr;
+/// A network, `"10.0.0.0/8"` or `"2001:db8::/32"`, or one address, which is the network of itself (RFC 4632, RFC 4291).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cidr(pub ipnet::IpNet);
+
+impl FromStr for Cidr {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let text = text.trim();
+        let address = || text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
+        text.parse::<ipnet::IpNet>().or_else(|_| address()).map(Self).map_err(|_| {
+            UnitError(format!("{text:?} is no address and no network: write them as \"192.0.2.1\" or \"10.0.0.0/8\""))
+        })
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.prefix_len() == self.0.max_prefix_len() { self.0.addr().fmt(f) } else { self.0.fmt(f) }
+    }
+}
 
 /// Why a quantity was not understood; the text names the accepted forms.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -203,6 +223,7 @@ text_serde! {
     ByteSize, "a size such as \"64KiB\"";
     Span, "a duration such as \"5s\"";
     Rate, "a rate such as \"100/m\"";
+    Cidr, "an address or a network such as \"10.0.0.0/8\"";
 }
 
 /// A list written as an array or, as an environment variable gives it, as one text with commas: `["a", "b"]`, `"a, b"`;
@@ -351,6 +372,16 @@ mod tests {
         }
         assert!(serde_json::from_str::<Holder>(r#"{"items": "127.0.0.1"}"#).is_err());
         assert!(serde_json::from_str::<Holder>(r#"{"items": 3}"#).is_err());
+    }
+
+    #[test]
+    fn networks_read_and_print() {
+        for text in ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1"] {
+            assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
+        }
+        for bad in ["", "10.0.0.0/33", "10.0.0", "localhost", "10.0.0.0/"] {
+            assert!(bad.parse::<Cidr>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::units::{self, Cidr, Secret};
 use crate::verdict::Refusal;
 use chain::Form;
 use http::header::{HeaderMap, HeaderName};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -98,7 +99,7 @@ pub struct Key {
 /// The trusted networks, and how their hops name who is behind them.
 #[derive(Debug)]
 pub struct Clients {
-    trusted: Vec<Cidr>,
+    trusted: Vec<IpNet>,
     header: HeaderName,
     form: Form,
 }
@@ -113,7 +114,7 @@ impl Clients {
         let mut faults = Vec::new();
         let header = header_name(&settings.header, "header", &mut faults);
         let form = if header == http::header::FORWARDED { Form::Forwarded } else { Form::List };
-        let trusted = settings.trusted.iter().map(|network| canonical(*network)).collect();
+        let trusted = settings.trusted.iter().map(|network| canonical(network.0)).collect();
         if faults.is_empty() { Ok(Self { trusted, header, form }) } else { Err(faults) }
     }
 
@@ -149,13 +150,13 @@ impl Clients {
 }
 
 /// Addresses are compared in canonical form, so a network within `::ffff:0:0/96` is the IPv4 network it means.
-fn canonical(network: Cidr) -> Cidr {
-    if let Cidr::V6(v6) = network
+fn canonical(network: IpNet) -> IpNet {
+    if let IpNet::V6(v6) = network
         && let Some(v4) = v6.network().to_ipv4_mapped()
         && let Some(length) = v6.prefix_len().checked_sub(96)
         && let Ok(net) = ipnet::Ipv4Net::new(v4, length)
     {
-        return Cidr::V4(net);
+        return IpNet::V4(net);
     }
     network
 }

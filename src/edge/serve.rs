@@ -250,7 +250,7 @@ async fn proxy(
         at_most,
         cache: Default::default(),
     };
-    let custom = AdmittedSession::new(session, head, body, hold, give_back.clone());
+    let custom = AdmittedSession::new(session, head, body, hold, give_back.clone(), edge.stop.clone());
     let served = edge.proxy.process_new_http(ServerSession::new_custom(Box::new(custom)), &edge.stop);
     ADMITTED.scope(Cell::new(Some(context)), served).await;
     if let Some(x) = back.lock().take() {

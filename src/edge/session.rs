@@ -25,6 +25,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The request body as the base gets it.
 pub(crate) enum ReplayBody {
@@ -77,17 +78,20 @@ pub(crate) struct Admitted {
     held_head: Option<Box<ResponseHeader>>,
     give_back: GiveBack,
     finished: bool,
+    stop: watch::Receiver<bool>,
 }
 
 impl Admitted {
+    /// Wraps `inner`, which comes back through `give_back`; once `stop` is true, responses end their connection.
     pub(crate) fn new(
         inner: Box<ServerSession>,
         head: RequestHeader,
         body: ReplayBody,
         hold: Hold,
         give_back: GiveBack,
+        stop: watch::Receiver<bool>,
     ) -> Self {
-        Self { inner: Some(inner), head, body, hold, held_head: None, give_back, finished: false }
+        Self { inner: Some(inner), head, body, hold, held_head: None, give_back, finished: false, stop }
     }
 
     #[expect(clippy::expect_used, reason = "`inner` is taken only by `Drop`, after which nobody can call")]
@@ -179,6 +183,10 @@ impl CustomSession for Admitted {
         let tasks = self.release(tasks);
         if tasks.is_empty() {
             return Ok(false);
+        }
+        if *self.stop.borrow() {
+            // A drain began while the replica was busy: this response is the connection's last.
+            self.inner_mut().set_keepalive(None);
         }
         self.inner_mut().response_duplex_vec(tasks).await
     }

@@ -37,6 +37,14 @@ const CORE: &[(&str, &str)] = embedded![
     "30-command-injection.conf",
     "35-sql-injection.conf",
     "40-xss.conf",
+    "45-template-injection.conf",
+    "50-headers.conf",
+    "55-query-languages.conf",
+    "60-xml.conf",
+    "65-ssrf.conf",
+    "70-deserialisation.conf",
+    "80-leakage.conf",
+    "90-blocking.conf",
 ];
 
 /// What loading gave.

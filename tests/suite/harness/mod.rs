@@ -6,7 +6,7 @@ mod replica;
 
 pub(crate) use client::{H1, Reply, h2_request, tls_config, tls_stream};
 pub(crate) use gate::{Gate, free_port};
-pub(crate) use replica::{Answer, Replica, Seen};
+pub(crate) use replica::{Answer, Replica};
 
 use std::future::Future;
 use std::time::Duration;
