@@ -170,8 +170,6 @@ pub struct TimeoutSettings {
     pub keepalive: Span,
     /// A client that takes nothing of its response.
     pub send_idle: Span,
-    /// A replica that sends nothing of its response, its head included; a route may have its own.
-    pub response_idle: Span,
     /// A WebSocket over which nothing moves.
     pub tunnel_idle: Span,
 }
@@ -186,7 +184,6 @@ impl Default for TimeoutSettings {
             body_min_rate: ByteSize(512),
             keepalive: Span::secs(60),
             send_idle: Span::secs(30),
-            response_idle: Span::secs(300),
             tunnel_idle: Span::secs(600),
         }
     }
@@ -217,7 +214,6 @@ impl Document {
             ("timeouts.body_idle", times.body_idle.0.is_zero()),
             ("timeouts.keepalive", times.keepalive.0.is_zero()),
             ("timeouts.send_idle", times.send_idle.0.is_zero()),
-            ("timeouts.response_idle", times.response_idle.0.is_zero()),
             ("timeouts.tunnel_idle", times.tunnel_idle.0.is_zero()),
         ] {
             if zero {
