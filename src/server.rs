@@ -80,16 +80,15 @@ impl Server {
     /// [`StartError`]; nothing runs then.
     pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
         let metrics = Arc::new(Metrics::new()?);
-        let located = |faults: Vec<Fault>| {
-            StartError::Faults(faults.into_iter().map(|fault| config.locate(fault)).collect())
-        };
+        let located =
+            |faults: Vec<Fault>| StartError::Faults(faults.into_iter().map(|fault| config.locate(fault)).collect());
         let built = snapshot::build(&config, None, &metrics).map_err(located)?;
         let document = &config.document;
         let under = |section: &str, faults: Vec<Fault>| faults.into_iter().map(|f| f.under(section)).collect();
         let audit = Audit::build(&document.audit, &config.base, metrics.audit.clone())
             .map_err(|faults| located(under("audit", faults)))?;
-        let admin = admin::Admin::build(&document.admin, &config.base)
-            .map_err(|faults| located(under("admin", faults)))?;
+        let admin =
+            admin::Admin::build(&document.admin, &config.base).map_err(|faults| located(under("admin", faults)))?;
 
         let mut sockets = Vec::new();
         for settings in document.listener.iter() {

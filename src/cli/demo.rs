@@ -61,9 +61,8 @@ async fn start(ports: &Ports, dir: &Path) -> Result<(std::sync::Arc<Server>, wat
         .and_then(|()| write("demo.toml", &filled(ports, &addresses), true))
         .and_then(|()| write("denied.txt", DENIED, false));
     prepared.map_err(|e| format!("{}: {e}", dir.display()))?;
-    let faults = |faults: Vec<crate::fault::Fault>| {
-        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    };
+    let faults =
+        |faults: Vec<crate::fault::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let config = config::load(&dir.join("demo.toml")).map_err(faults)?;
     telemetry::init(&config.document.log).map_err(faults)?;
     let server = Server::start(config).await.map_err(|e| e.to_string())?;

@@ -132,7 +132,10 @@ fn reference(rest: &str, within: Within, variables: &Variables<'_>) -> Option<(u
     }
     let body = rest.strip_prefix("${")?;
     let Some(inner) = inside(body, within.quote()) else {
-        return Some((2, Err(("\"${\" is never closed".to_owned(), "close it with \"}\" on the same line, or write $${".to_owned()))));
+        return Some((
+            2,
+            Err(("\"${\" is never closed".to_owned(), "close it with \"}\" on the same line, or write $${".to_owned())),
+        ));
     };
     let mut value = resolve(inner, within, variables, 0);
     if within == Within::Bare {

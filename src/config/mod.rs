@@ -16,9 +16,7 @@ mod environment;
 mod read;
 mod source;
 
-pub use document::{
-    Document, HeadLimits, ListenerSettings, Listeners, PlainMode, ServerSettings, TimeoutSettings,
-};
+pub use document::{Document, HeadLimits, ListenerSettings, Listeners, PlainMode, ServerSettings, TimeoutSettings};
 pub use environment::Variables;
 
 use crate::fault::Fault;

@@ -20,10 +20,7 @@ fn each_fault_has_its_place_and_its_mend() {
             "[server]\nthread = 1",
             "gate.toml:2:1: unknown key \"thread\" in [server]; did you mean \"threads\"?\n    thread = 1\n    ^",
         ),
-        (
-            "[sever]\nthreads = 1",
-            "gate.toml:1:2: unknown key \"sever\"; did you mean \"server\"?\n    [sever]\n     ^",
-        ),
+        ("[sever]\nthreads = 1", "gate.toml:1:2: unknown key \"sever\"; did you mean \"server\"?\n    [sever]\n     ^"),
         (
             "[[listener]]\naddress = \"127.0.0.1:1\"\n\n[[listener]]\ntls = false",
             "gate.toml:4:1: the key \"address\" is missing in [[listener]]; add a line: address = …\n    [[listener]]\n    ^",
@@ -56,7 +53,10 @@ fn each_fault_has_its_place_and_its_mend() {
             "gate.toml:2:10: \"DetectOnly\" is no value of \"engine\"; did you mean \"DetectionOnly\"?\n    \
              engine = \"DetectOnly\"\n             ^",
         ),
-        ("[waf]\nenabled = 1", "gate.toml:2:11: \"enabled\" must be true or false, not 1\n    enabled = 1\n              ^"),
+        (
+            "[waf]\nenabled = 1",
+            "gate.toml:2:11: \"enabled\" must be true or false, not 1\n    enabled = 1\n              ^",
+        ),
         ("waf = true", "gate.toml:1:7: \"waf\" must be a table, not true\n    waf = true\n          ^"),
         (
             "[waf]\nrules = 7",
@@ -142,7 +142,8 @@ fn broken_syntax_is_placed() {
 
 #[test]
 fn a_stages_fault_is_placed_at_its_key() {
-    let text = "[server]\nname = \"${NAME:-a longer default}\"\nstate_dir = \"x\"\n\n[[listener]]\naddress = \"[::1]:1\"\n";
+    let text =
+        "[server]\nname = \"${NAME:-a longer default}\"\nstate_dir = \"x\"\n\n[[listener]]\naddress = \"[::1]:1\"\n";
     let config = parse(Path::new("dir/gate.toml"), text, &unset).unwrap();
     for (key, place) in [
         ("server.state_dir", "dir/gate.toml:3:13: wrong"),
@@ -164,7 +165,8 @@ fn files_that_cannot_be_read_are_faults() {
     let dir = tempfile::tempdir().unwrap();
     let (missing, binary) = (dir.path().join("missing.toml"), dir.path().join("binary.toml"));
     std::fs::write(&binary, [0xFF, 0xFE, 0]).unwrap();
-    for (path, words) in [(missing.as_path(), "cannot be read"), (&binary, "UTF-8"), (Path::new("/dev/zero"), "larger")] {
+    for (path, words) in [(missing.as_path(), "cannot be read"), (&binary, "UTF-8"), (Path::new("/dev/zero"), "larger")]
+    {
         let faults = load(path).unwrap_err();
         assert_eq!(faults.len(), 1);
         assert!(faults[0].to_string().contains(words), "{}", faults[0]);
@@ -205,7 +207,8 @@ fn the_effective_configuration_loads_again_as_itself() {
     documents.extend(SHIPPED.map(|name| load_shipped(name, &shipped).document));
     for document in documents {
         let printed = effective(&document);
-        let again = parse(Path::new("effective.toml"), &printed, &unset).unwrap_or_else(|f| panic!("{f:#?}\n{printed}"));
+        let again =
+            parse(Path::new("effective.toml"), &printed, &unset).unwrap_or_else(|f| panic!("{f:#?}\n{printed}"));
         assert_eq!(effective(&again.document), printed);
     }
 }
@@ -232,9 +235,14 @@ fn the_published_variables_reach_the_shipped_files() {
         assert_eq!(listeners[1], ("127.0.0.1:1080".to_owned(), false, PlainMode::Serve), "{name}");
         assert_eq!((document.server.threads, document.server.state_dir.to_str()), (3, Some("/x/state")), "{name}");
         let printed = effective(&document);
-        for value in
-            ["127.0.0.1:1918", "\"127.0.0.1:7001\"", "\"127.0.0.1:7002\"", "/x/cert.pem", "/x/key.pem", "/x/audit.jsonl"]
-        {
+        for value in [
+            "127.0.0.1:1918",
+            "\"127.0.0.1:7001\"",
+            "\"127.0.0.1:7002\"",
+            "/x/cert.pem",
+            "/x/key.pem",
+            "/x/audit.jsonl",
+        ] {
             assert!(printed.contains(value), "{name}: {value} is not in\n{printed}");
         }
     }
@@ -378,7 +386,11 @@ mod keys {
                 toml::Value::Table(table) => {
                     for (key, value) in table {
                         for name in [key, "*"] {
-                            walk(value, &if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }, keys);
+                            walk(
+                                value,
+                                &if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") },
+                                keys,
+                            );
                         }
                     }
                 }

@@ -57,11 +57,7 @@ pub(super) fn lookup(storage: &'static CacheStorage, session: &mut Session, ctx:
     let cache = &x.snapshot.cache;
     let route_allows = x.route.as_ref().is_some_and(|route| route.cache && !route.stream);
     let Some(request) = x.request.as_ref().filter(|_| cache.settings().enabled && route_allows) else { return };
-    let facts = RequestFacts {
-        method: request.method(),
-        headers: &x.headers,
-        identified: x.user.verified().is_some(),
-    };
+    let facts = RequestFacts { method: request.method(), headers: &x.headers, identified: x.user.verified().is_some() };
     ctx.cache = match cache.lookup(&facts) {
         Lookup::Bypass(why) => Part::Bypassed(why.as_str()),
         Lookup::Unsatisfiable(_) => Part::Unsatisfiable,

@@ -43,7 +43,9 @@ pub(super) fn request(x: &Exchange, body: &ReplayBody) -> Result<RequestHeader> 
             }
         }
         ReplayBody::Streaming if x.headers.contains_key(header::CONTENT_LENGTH) => {}
-        ReplayBody::Streaming if x.headers.contains_key(header::TRANSFER_ENCODING) || x.version() == Version::HTTP_2 => {
+        ReplayBody::Streaming
+            if x.headers.contains_key(header::TRANSFER_ENCODING) || x.version() == Version::HTTP_2 =>
+        {
             // HTTP/2 need not say how long its body is; whether there is one shows when it is read.
             if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
                 head.insert_header(header::TRANSFER_ENCODING, "chunked")?;

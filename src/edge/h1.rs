@@ -4,8 +4,8 @@
 //! head that is refused is still shown to the phase-1 rules and recorded. Between requests only this small future and
 //! the connection's own state are alive. Pipelined requests are answered one after the other (RFC 9112 section 9.3.2).
 
-use super::serve::{self, Arrived, LINGER};
 use super::conn::Conn;
+use super::serve::{self, Arrived, LINGER};
 use super::{Edge, respond};
 use crate::facts::Connection;
 use crate::request::wire::{self, Malformed};
@@ -110,12 +110,7 @@ fn into_stream(session: Box<ServerSession>) -> Option<Stream> {
 
 /// Reads until the buffer holds a whole head. The wait for its first byte is bounded by the keep-alive limit, from
 /// there on by the head's own deadline.
-async fn read_head(
-    edge: &Edge,
-    stop: &mut watch::Receiver<bool>,
-    stream: &mut Stream,
-    buffer: &mut BytesMut,
-) -> Head {
+async fn read_head(edge: &Edge, stop: &mut watch::Receiver<bool>, stream: &mut Stream, buffer: &mut BytesMut) -> Head {
     let snapshot = edge.gate.current();
     let (idle, whole) = (snapshot.times.keepalive.0, snapshot.times.head.0);
     let limits = snapshot.head_limits.clone();

@@ -286,12 +286,7 @@ impl ProxyHttp for Hooks {
         }
     }
 
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        head: &mut ResponseHeader,
-        ctx: &mut Context,
-    ) -> Result<()> {
+    async fn response_filter(&self, session: &mut Session, head: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
         if head.status.is_informational() {
             return Ok(());
         }

@@ -7,8 +7,8 @@
 use super::conn::Conn;
 use super::{Edge, h1, h2};
 use crate::config::{ListenerSettings, PlainMode};
-use crate::telemetry::HandshakeOutcome;
 use crate::facts::{ClientAddr, Connection, PeerAddr, Scheme, TlsFacts};
+use crate::telemetry::HandshakeOutcome;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::io;
@@ -128,9 +128,8 @@ async fn serve(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, settings: 
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let facts = |scheme, tls, redirect_to| {
-        Arc::new(Connection { peer: PeerAddr(peer), local, scheme, tls, redirect_to })
-    };
+    let facts =
+        |scheme, tls, redirect_to| Arc::new(Connection { peer: PeerAddr(peer), local, scheme, tls, redirect_to });
     if !settings.tls {
         let redirect_to = (settings.plain == PlainMode::Redirect).then_some(settings.https_port);
         let facts = facts(Scheme::Http, None, redirect_to);

@@ -1,12 +1,12 @@
 //! One request, from its head on the wire to its record: admit, then answer, tunnel, or proxy.
 
+use super::Edge;
 use super::conn::Framing;
 use super::forward;
 use super::hooks::{ADMITTED, Context, Slot};
 use super::respond::{self, Answer};
 use super::session::{Admitted as AdmittedSession, GiveBack, Hold, ReplayBody, Returned};
 use super::tunnel;
-use super::Edge;
 use crate::audit::Stage;
 use crate::balance::Outcome;
 use crate::facts::Connection;
@@ -17,8 +17,8 @@ use crate::verdict::{Reason, Refusal};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use pingora_core::apps::HttpServerApp as _;
-use pingora_core::protocols::http::server::ReusableHttpStream;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::server::ReusableHttpStream;
 use pingora_error::{Error, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::cell::Cell;
@@ -124,11 +124,7 @@ pub(super) fn refuse_head(
             headers.append(name, value);
         }
     }
-    let line = RequestLine {
-        method: raw.method.to_vec(),
-        target: raw.target.to_vec(),
-        protocol: raw.version.to_vec(),
-    };
+    let line = RequestLine { method: raw.method.to_vec(), target: raw.target.to_vec(), protocol: raw.version.to_vec() };
     let mut x = Box::new(Exchange::begin(edge.gate.current(), connection.clone(), line, headers));
     x.raw = Some(Bytes::copy_from_slice(head));
     gate::note(edge.gate.kept(), &mut x);

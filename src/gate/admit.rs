@@ -160,17 +160,14 @@ fn begin(x: &mut Exchange) -> bool {
             snapshot.inspect.begin(&origin, head)
         }
         None => {
-            let host = x.request.as_ref().map(|r| r.authority().to_string()).filter(|_| !x.headers.contains_key("host"));
+            let host =
+                x.request.as_ref().map(|r| r.authority().to_string()).filter(|_| !x.headers.contains_key("host"));
             let host = host.as_ref().map(|host| (&b"host"[..], host.as_bytes()));
             let fields = x.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
             let mut fields = host.into_iter().chain(fields);
             let line = &x.line;
-            let head = RawHead {
-                method: &line.method,
-                target: &line.target,
-                protocol: &line.protocol,
-                headers: &mut fields,
-            };
+            let head =
+                RawHead { method: &line.method, target: &line.target, protocol: &line.protocol, headers: &mut fields };
             snapshot.inspect.begin(&origin, head)
         }
     };

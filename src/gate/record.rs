@@ -1,7 +1,7 @@
 //! The record: metrics and the audit event of one finished exchange.
 
-use super::exchange::Exchange;
 use super::Gate;
+use super::exchange::Exchange;
 use crate::audit::{self, Event, RuleMatch, Severity, Tls};
 use crate::telemetry::WafPhase;
 use crate::verdict::Action;
@@ -89,11 +89,8 @@ fn event(x: &mut Exchange, action: Action, total: Duration) -> Event {
     event.cache = x.cache;
     event.replica = x.replica.clone();
     let waf: Duration = x.spent.phases.iter().sum();
-    event.durations = audit::Durations {
-        total,
-        upstream: x.spent.upstream,
-        waf: x.inspection.is_some().then_some(waf),
-    };
+    event.durations =
+        audit::Durations { total, upstream: x.spent.upstream, waf: x.inspection.is_some().then_some(waf) };
     event.bytes_in = x.bytes_in;
     event.bytes_out = x.bytes_out;
     event.tls = x.connection.tls.as_ref().map(|tls| Tls {

@@ -95,13 +95,7 @@ fn embedded(files: &[(&str, &str)]) -> Vec<Source> {
 }
 
 /// Reads every file a pattern names; a pattern that names none is a fault.
-fn read_all(
-    pattern: &Path,
-    key: &str,
-    sources: &mut Vec<Source>,
-    files: &mut Vec<PathBuf>,
-    faults: &mut Vec<Fault>,
-) {
+fn read_all(pattern: &Path, key: &str, sources: &mut Vec<Source>, files: &mut Vec<PathBuf>, faults: &mut Vec<Fault>) {
     let mend = "name a rule file, or a folder and a pattern, as \"rules/local/*.conf\"";
     match Disk.list(pattern) {
         Ok(found) if found.is_empty() => {

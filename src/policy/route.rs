@@ -93,7 +93,8 @@ impl RouteSettings {
             );
         }
         for (i, method) in self.methods.iter().enumerate() {
-            let known = method == ANY || !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
+            let known =
+                method == ANY || !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
             if !known {
                 let mend = "write it in capitals: methods are case-sensitive (RFC 9110 section 9.1)";
                 fault(format!("methods[{i}]"), format!("{method:?} is no method"), mend);

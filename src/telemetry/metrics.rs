@@ -1,7 +1,8 @@
 //! The registry: every metric of the project, with its name, help and labels.
 
 use super::handles::{
-    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, ReplicaMetrics, RouteMetrics, RuleMetrics, Seconds,
+    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, ReplicaMetrics, RouteMetrics, RuleMetrics,
+    Seconds,
 };
 use super::labels::{
     CacheStatus, HandshakeOutcome, Label, ReloadOutcome, ReplicaOutcome, ReputationDecision, WafPhase,

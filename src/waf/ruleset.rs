@@ -239,10 +239,24 @@ pub(crate) struct Target {
 /// A change that a matching value makes.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    SetTx { name: TxName, change: Change },
-    SetStored { store: Store, name: Template, change: Change },
-    Expire { store: Store, name: Template, seconds: Template },
-    Open { store: Store, key: Template },
+    SetTx {
+        name: TxName,
+        change: Change,
+    },
+    SetStored {
+        store: Store,
+        name: Template,
+        change: Change,
+    },
+    Expire {
+        store: Store,
+        name: Template,
+        seconds: Template,
+    },
+    Open {
+        store: Store,
+        key: Template,
+    },
     RemoveRules(Box<[usize]>),
     /// Number in [`Ruleset::removals`].
     RemoveTargets(usize),

@@ -36,7 +36,8 @@ async fn metrics_say_what_happened_in_prometheus_form() {
     ] {
         assert!(text.contains(name), "{name} is missing:\n{text}");
     }
-    let promtool = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let promtool =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut promtool) = promtool else {
         println!("skipped: promtool is not installed");
         return;
@@ -58,7 +59,8 @@ async fn status_and_reload_by_request() {
     assert!(status["rules"].as_u64().unwrap() > 50);
     let generation = status["config"]["generation"].as_u64().unwrap();
     let mut h1 = H1::plain(gate.admin).await;
-    let reply = h1.send(format!("POST /api/v1/reload HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n\r\n", gate.admin)).await;
+    let reply =
+        h1.send(format!("POST /api/v1/reload HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n\r\n", gate.admin)).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let reloaded: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
     assert!(reloaded["generation"].as_u64().unwrap() > generation, "{reloaded}");

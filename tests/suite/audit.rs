@@ -17,7 +17,9 @@ async fn a_refusal_is_recorded_with_its_rules_and_without_secrets() {
     assert_eq!(event["client"]["ip"], "127.0.0.1");
     let rules = event["rules"].as_array().unwrap();
     assert!(rules.iter().any(|rule| {
-        rule["id"].is_u64() && rule["msg"].is_string() && rule["matched"]["variable"].as_str().is_some_and(|v| v.starts_with("ARGS"))
+        rule["id"].is_u64()
+            && rule["msg"].is_string()
+            && rule["matched"]["variable"].as_str().is_some_and(|v| v.starts_with("ARGS"))
     }));
     assert_eq!(event["request"]["headers"]["user-agent"], "suite");
     let text = std::fs::read_to_string(gate.path("audit.log")).unwrap();

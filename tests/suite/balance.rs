@@ -34,7 +34,8 @@ async fn replicas_take_turns() {
 async fn a_replica_killed_under_load_costs_no_idempotent_request() {
     let mut replicas = [named("a").await, named("b").await, named("c").await];
     let gate = Gate::start(&replicas.each_ref().map(|r| r.address), PROBES).await;
-    let (stop, failed, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (stop, failed, served) =
+        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let clients: Vec<_> = (0..16)
         .map(|_| {
             let (address, stop, failed, served) = (gate.tls, stop.clone(), failed.clone(), served.clone());
@@ -89,13 +90,19 @@ async fn each_way_to_fail_has_its_status() {
         _ => Answer::ok("ok"),
     })
     .await;
-    let gate = Gate::start(&[replica.address], "[[route]]\nname = \"late\"\npath = \"/late\"\nresponse_timeout = \"300ms\"\n").await;
+    let gate =
+        Gate::start(&[replica.address], "[[route]]\nname = \"late\"\npath = \"/late\"\nresponse_timeout = \"300ms\"\n")
+            .await;
     for (target, status) in [("/closes", 502), ("/late", 504), ("/half", 502), ("/fine", 200)] {
         let reply = H1::tls(gate.tls).await.get(target, "").await;
         assert_eq!(reply.status, status, "{target}");
         if status != 200 {
             let event = gate.event(&reply).await;
-            assert_eq!((event["action"].as_str(), event["status"].as_u64()), (Some("error"), Some(status.into())), "{target}");
+            assert_eq!(
+                (event["action"].as_str(), event["status"].as_u64()),
+                (Some("error"), Some(status.into())),
+                "{target}"
+            );
         }
     }
     assert_eq!(h2_request(gate.tls, "GET", "/half", &[], Vec::new()).await.status, 502);

@@ -64,7 +64,8 @@ async fn variants_are_kept_apart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn equal_requests_in_flight_become_one() {
-    let replica = Replica::start(|_| Answer::Late(Duration::from_millis(300), Box::new(Answer::with(FRESH, "once")))).await;
+    let replica =
+        Replica::start(|_| Answer::Late(Duration::from_millis(300), Box::new(Answer::with(FRESH, "once")))).await;
     let gate = Gate::start(&[replica.address], "").await;
     let all: Vec<_> = (0..100)
         .map(|_| {
@@ -82,7 +83,11 @@ async fn equal_requests_in_flight_become_one() {
 async fn validators_work_at_the_gate_and_reach_the_replica_as_it_gave_them() {
     let replica = Replica::start(|seen| {
         if seen.header("if-none-match") == Some("\"v1\"") {
-            Answer::Whole("304 Not Modified", vec![("etag", "\"v1\"".into()), ("cache-control", "no-cache".into())], Vec::new())
+            Answer::Whole(
+                "304 Not Modified",
+                vec![("etag", "\"v1\"".into()), ("cache-control", "no-cache".into())],
+                Vec::new(),
+            )
         } else {
             Answer::with(&[("etag", "\"v1\""), ("cache-control", "no-cache"), ("content-type", "text/plain")], "body")
         }
@@ -110,7 +115,8 @@ async fn only_if_cached_asks_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_response_is_not_stored() {
-    const RULE: &str = "SecRule RESPONSE_BODY \"@contains secret-leak\" \"id:9200,phase:4,deny,status:502,t:none,log\"\n";
+    const RULE: &str =
+        "SecRule RESPONSE_BODY \"@contains secret-leak\" \"id:9200,phase:4,deny,status:502,t:none,log\"\n";
     let replica = Replica::start(|seen| {
         let body = if seen.target() == "/bad" { "a secret-leak here" } else { "fine" };
         Answer::with(FRESH, body)

@@ -1,12 +1,13 @@
 //! Bodies held whole before a replica hears of the request.
 
-use crate::harness::{Answer, Gate, H1, Reply, Replica, h2_request};
+use crate::harness::{Answer, Gate, H1, Replica, Reply, h2_request};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 
 /// Refuses what holds the mark, wherever it is in a form or plain body.
-const RULE: &str = "SecRule REQUEST_BODY|ARGS \"@contains forbidden-mark\" \"id:9100,phase:2,deny,status:403,t:none,log\"\n";
+const RULE: &str =
+    "SecRule REQUEST_BODY|ARGS \"@contains forbidden-mark\" \"id:9100,phase:2,deny,status:403,t:none,log\"\n";
 const WAF: &str = "[waf]\nrules = \"own.conf\"\n";
 
 async fn gate(replica: &Replica) -> Gate {
@@ -62,7 +63,11 @@ async fn a_refused_body_never_reaches_a_replica_and_an_allowed_one_arrives_whole
             let before = (replica.touched(), replica.seen().len());
             let refused = upload(way, gate.tls, &text(size, "forbidden-mark")).await;
             assert_eq!(refused.status, 403, "{way}, {size}: {}", refused.text());
-            assert_eq!((replica.touched(), replica.seen().len()), before, "{way}, {size}: not a byte, not a connection");
+            assert_eq!(
+                (replica.touched(), replica.seen().len()),
+                before,
+                "{way}, {size}: not a byte, not a connection"
+            );
 
             let body = text(size, "welcome");
             let passed = upload(way, gate.tls, &body).await;
@@ -104,7 +109,8 @@ async fn a_body_declared_too_large_is_refused_at_once() {
     let head = "POST /up HTTP/1.1\r\nhost: gate.test\r\ncontent-length: 10737418240\r\n\r\n";
     let reply = H1::tls(gate.tls).await.send(head).await;
     assert_eq!(reply.status, 413);
-    let reply = h2_request(gate.tls, "POST", "/up", &[("content-length", "10737418240")], vec![Bytes::from_static(b"x")]);
+    let reply =
+        h2_request(gate.tls, "POST", "/up", &[("content-length", "10737418240")], vec![Bytes::from_static(b"x")]);
     assert_eq!(reply.await.status, 413);
     assert_eq!(replica.touched(), (0, 0));
 }
@@ -115,12 +121,16 @@ async fn the_budget_for_held_bodies_is_shared_and_given_back() {
     let gate = Gate::start(&[replica.address], "[waf]\nmax_body = \"1MiB\"\nheld_total = \"1MiB\"\n").await;
     let body = text(700_000, "");
     let head = |body: &[u8]| {
-        format!("POST /up HTTP/1.1\r\nhost: gate.test\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n", body.len())
+        format!(
+            "POST /up HTTP/1.1\r\nhost: gate.test\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        )
     };
     let mut first = H1::plain(gate.plain).await;
     first.write(head(&body).as_bytes()).await.unwrap();
     first.write(&body[..600_000]).await.unwrap();
-    crate::harness::until("the first body to be held", async || gate.metric("gatehouse_held_bytes").await > 500_000.0).await;
+    crate::harness::until("the first body to be held", async || gate.metric("gatehouse_held_bytes").await > 500_000.0)
+        .await;
     let mut second = H1::plain(gate.plain).await;
     let mut bytes = head(&body).into_bytes();
     bytes.extend_from_slice(&body);

@@ -51,7 +51,11 @@ async fn users_and_addresses_have_buckets_of_their_own() {
     assert_eq!(spend("x-forwarded-for: 2001:db8:1:2:ffff::9\r\n").await, 0, "the same /64");
     assert_eq!(spend("x-forwarded-for: 2001:db8:1:3::1\r\n").await, 3, "another /64");
     assert_eq!(spend("x-forwarded-for: 192.0.2.1\r\nx-api-key: a-key-of-sixteen-or-more\r\n").await, 3, "a user");
-    assert_eq!(spend("x-forwarded-for: 192.0.2.9\r\nauthorization: Bearer a-key-of-sixteen-or-more\r\n").await, 0, "the same user");
+    assert_eq!(
+        spend("x-forwarded-for: 192.0.2.9\r\nauthorization: Bearer a-key-of-sixteen-or-more\r\n").await,
+        0,
+        "the same user"
+    );
     assert_eq!(replica.seen().pop().unwrap().header("x-archon-user"), Some("ci"));
 }
 
@@ -79,9 +83,8 @@ async fn address_lists_decide_by_longest_prefix_and_are_reread_live() {
         std::fs::write(dir.path().join("allow.txt"), "198.51.100.7\n").unwrap();
     })
     .await;
-    let status = async |address: &str| {
-        H1::tls(gate.tls).await.get("/", &format!("x-forwarded-for: {address}\r\n")).await.status
-    };
+    let status =
+        async |address: &str| H1::tls(gate.tls).await.get("/", &format!("x-forwarded-for: {address}\r\n")).await.status;
     assert_eq!(status("198.51.100.1").await, 403);
     assert_eq!(status("198.51.100.7").await, 200, "the longer prefix");
     assert_eq!(status("2001:db8::1").await, 403);

@@ -30,7 +30,11 @@ async fn each_kind_of_bad_head_has_its_status() {
         let reply = H1::plain(gate.plain).await.send(&bytes).await;
         assert_eq!(reply.status, status, "{kind}: {}", reply.text());
         let event = gate.event(&reply).await;
-        assert_eq!((event["action"].as_str(), event["status"].as_u64()), (Some("block"), Some(status.into())), "{kind}");
+        assert_eq!(
+            (event["action"].as_str(), event["status"].as_u64()),
+            (Some("block"), Some(status.into())),
+            "{kind}"
+        );
         assert_eq!(H1::tls(gate.tls).await.get("/", "").await.status, 200, "the next client, after {kind}");
     }
     assert!(replica.seen().iter().all(|seen| seen.target() == "/"), "only the good ones arrived");
@@ -77,7 +81,8 @@ async fn http2_heads_are_bounded_and_checked_alike() {
     for target in ["/a%00b", "/a/..%2f..%2fetc/passwd"] {
         assert_eq!(h2_request(gate.tls, "GET", target, &[], Vec::new()).await.status, 400, "{target}");
     }
-    let passed = h2_request(gate.tls, "POST", "/", &[("content-type", "text/plain")], vec![Bytes::from_static(b"hi")]).await;
+    let passed =
+        h2_request(gate.tls, "POST", "/", &[("content-type", "text/plain")], vec![Bytes::from_static(b"hi")]).await;
     assert_eq!(passed.status, 200);
     assert_eq!(replica.seen().len(), 1);
 }
@@ -103,7 +108,9 @@ async fn a_body_that_cannot_be_parsed_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_heads_and_stalled_bodies_are_ended() {
     let replica = Replica::plain().await;
-    let gate = Gate::start(&[replica.address], "[timeouts]\nhead = \"500ms\"\nbody_idle = \"500ms\"\nkeepalive = \"700ms\"\n").await;
+    let gate =
+        Gate::start(&[replica.address], "[timeouts]\nhead = \"500ms\"\nbody_idle = \"500ms\"\nkeepalive = \"700ms\"\n")
+            .await;
     let mut h1 = H1::tls(gate.tls).await;
     assert_eq!(h1.send("GET / HTTP/1.1\r\nhost: ga").await.status, 408);
     let mut h1 = H1::tls(gate.tls).await;
@@ -154,7 +161,9 @@ async fn internal_paths_and_identity_are_out_of_a_clients_hands() {
     );
     assert_eq!(got("x-request-id"), reply.header("x-request-id"));
     assert!(got("traceparent").is_some_and(|trace| trace.starts_with("00-")));
-    for gone in ["x_forwarded_for", "forwarded", "x-archon-user", "x-auth-user", "x-real-ip", "x-secret", "proxy-connection"] {
+    for gone in
+        ["x_forwarded_for", "forwarded", "x-archon-user", "x-auth-user", "x-real-ip", "x-secret", "proxy-connection"]
+    {
         assert_eq!(got(gone), None, "{gone}");
     }
     assert!(!seen.head.contains("6.6.6.6") && !seen.head.contains("root"));

@@ -14,7 +14,8 @@ fn rounds() -> usize {
 async fn reloads_under_load_fail_no_request() {
     let replica = Replica::plain().await;
     let gate = Gate::start(&[replica.address], "").await;
-    let (stop, failed, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (stop, failed, served) =
+        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let clients: Vec<_> = (0..64)
         .map(|_| {
             let (address, stop, failed, served) = (gate.tls, stop.clone(), failed.clone(), served.clone());
@@ -38,14 +39,20 @@ async fn reloads_under_load_fail_no_request() {
     for client in clients {
         client.await.unwrap();
     }
-    println!("{} reloads, {} requests, {} failed", rounds(), served.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
+    println!(
+        "{} reloads, {} requests, {} failed",
+        rounds(),
+        served.load(Ordering::Relaxed),
+        failed.load(Ordering::Relaxed)
+    );
     assert_eq!(failed.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_file_is_taken_up_and_a_broken_one_leaves_what_runs() {
     let replica = Replica::plain().await;
-    let rule = |word: &str| format!("SecRule ARGS:q \"@streq {word}\" \"id:9300,phase:2,deny,status:403,t:none,log\"\n");
+    let rule =
+        |word: &str| format!("SecRule ARGS:q \"@streq {word}\" \"id:9300,phase:2,deny,status:403,t:none,log\"\n");
     let gate = Gate::start_with(&[replica.address], "[waf]\nrules = \"own.conf\"\n", |dir| {
         std::fs::write(dir.path().join("own.conf"), rule("one")).unwrap();
     })

@@ -16,7 +16,9 @@ async fn events_flow_at_once_with_every_protection_on() {
     .await;
     let gate = Gate::start(&[replica.address], "").await;
     let mut h1 = H1::tls(gate.tls).await;
-    h1.write(b"GET /api/stream HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\naccept: text/event-stream\r\n\r\n").await.unwrap();
+    h1.write(b"GET /api/stream HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\naccept: text/event-stream\r\n\r\n")
+        .await
+        .unwrap();
     let seen = h1.read_past(b"data: one\n\n").await;
     assert!(seen.starts_with(b"HTTP/1.1 200 OK"));
 }
@@ -53,7 +55,9 @@ async fn websockets_pass_many_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_that_is_refused_is_relayed_and_one_that_is_not_asked_for_is_not_forwarded() {
-    let replica = Replica::start(|_| Answer::Whole("426 Upgrade Required", vec![("x-why", "version".into())], b"no".to_vec())).await;
+    let replica =
+        Replica::start(|_| Answer::Whole("426 Upgrade Required", vec![("x-why", "version".into())], b"no".to_vec()))
+            .await;
     let gate = Gate::start(&[replica.address], ROUTES).await;
     let reply = H1::tls(gate.tls).await.send(HANDSHAKE).await;
     assert_eq!((reply.status, reply.header("x-why"), reply.text()), (426, Some("version"), "no".into()));

@@ -75,9 +75,20 @@ pub enum Ctl {
 }
 
 const NAMES: &[&str] = &[
-    "auditEngine", "auditLogParts", "debugLogLevel", "forceRequestBodyVariable", "requestBodyAccess",
-    "requestBodyProcessor", "responseBodyAccess", "ruleEngine", "ruleRemoveById", "ruleRemoveByMsg", "ruleRemoveByTag",
-    "ruleRemoveTargetById", "ruleRemoveTargetByMsg", "ruleRemoveTargetByTag",
+    "auditEngine",
+    "auditLogParts",
+    "debugLogLevel",
+    "forceRequestBodyVariable",
+    "requestBodyAccess",
+    "requestBodyProcessor",
+    "responseBodyAccess",
+    "ruleEngine",
+    "ruleRemoveById",
+    "ruleRemoveByMsg",
+    "ruleRemoveByTag",
+    "ruleRemoveTargetById",
+    "ruleRemoveTargetByMsg",
+    "ruleRemoveTargetByTag",
 ];
 
 impl Ctl {
@@ -113,9 +124,7 @@ impl Ctl {
                 let (which, target) = pair()?;
                 Self::RemoveTargetByMsg(which.to_owned(), target)
             }
-            "ruleengine" => {
-                Self::RuleEngine(Mode::parse(value).ok_or_else(|| bad("write On, DetectionOnly or Off"))?)
-            }
+            "ruleengine" => Self::RuleEngine(Mode::parse(value).ok_or_else(|| bad("write On, DetectionOnly or Off"))?),
             "auditengine" => Self::AuditEngine(match value.to_ascii_lowercase().as_str() {
                 "on" => AuditEngine::On,
                 "off" => AuditEngine::Off,
@@ -183,8 +192,13 @@ mod tests {
             assert_eq!(Ctl::parse(text), Ok(want), "{text}");
         }
         for text in [
-            "ruleRemoveById", "ruleRemoveById=x", "ruleRemoveById=9-1", "ruleEngine=Maybe", "ruleEngin=On",
-            "ruleRemoveTargetById=1", "requestBodyProcessor=YAML",
+            "ruleRemoveById",
+            "ruleRemoveById=x",
+            "ruleRemoveById=9-1",
+            "ruleEngine=Maybe",
+            "ruleEngin=On",
+            "ruleRemoveTargetById=1",
+            "requestBodyProcessor=YAML",
         ] {
             assert!(Ctl::parse(text).is_err(), "{text}");
         }

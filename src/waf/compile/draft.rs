@@ -165,7 +165,11 @@ impl Collector<'_> {
 
     fn end_chain(&mut self) {
         if let Some(open) = self.chain.take() {
-            self.report.error(open.last, "this chain has no next rule", "put a SecRule after it, or take out \"chain\"");
+            self.report.error(
+                open.last,
+                "this chain has no next rule",
+                "put a SecRule after it, or take out \"chain\"",
+            );
         }
     }
 
@@ -262,7 +266,11 @@ impl Collector<'_> {
                 | Action::Log(_)
                 | Action::AuditLog(_)
                 | Action::Status(_) => {
-                    self.report.warning(*at, "this has no effect in a chained rule", "move it to the head of the chain");
+                    self.report.warning(
+                        *at,
+                        "this has no effect in a chained rule",
+                        "move it to the head of the chain",
+                    );
                     continue;
                 }
                 _ => continue,

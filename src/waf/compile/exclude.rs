@@ -34,7 +34,11 @@ pub(super) fn apply(draft: &mut Draft, report: &mut Report) {
                 let Some(matcher) = Matcher::new(&which, report) else { continue };
                 for (at, action) in &actions {
                     if matches!(action, Action::Id(_) | Action::Phase(_) | Action::Chain) {
-                        report.error(*at, "id, phase and chain cannot be changed", "write the rule anew under another id");
+                        report.error(
+                            *at,
+                            "id, phase and chain cannot be changed",
+                            "write the rule anew under another id",
+                        );
                     }
                 }
                 let mut used = false;
@@ -87,7 +91,11 @@ impl Matcher {
         if which.by == By::Id {
             let ids = parse_ids(text);
             if ids.is_none() {
-                report.error(at, format!("\"{text}\" is no list of rule ids"), "write ids and ranges, as in 942100 1-999");
+                report.error(
+                    at,
+                    format!("\"{text}\" is no list of rule ids"),
+                    "write ids and ranges, as in 942100 1-999",
+                );
             }
             return ids.map(Self::Ids);
         }

@@ -13,8 +13,8 @@ use crate::diagnostic::{Place, nearest};
 use crate::files::Files;
 use crate::operator::{Operator, OperatorFault};
 use crate::ruleset::{
-    Chains, Change, Effect, Link, Piece, Rule, RuleInfo, Ruleset, Settings, Target, TargetRemoval, Template, Test, TxName,
-    TxNames, Verdict,
+    Chains, Change, Effect, Link, Piece, Rule, RuleInfo, Ruleset, Settings, Target, TargetRemoval, Template, Test,
+    TxName, TxNames, Verdict,
 };
 use crate::seclang::ast;
 use crate::transform::Transformation;
@@ -258,7 +258,11 @@ impl Lowering<'_> {
             self.report.error(link.at, format!("more than {MAX_CHAIN} transformations"), "take some out");
         }
         let chain = steps.iter().fold(0, |parent, step| self.chains.intern(parent, *step));
-        let steps = if multi_match { self.chains.path(chain).into_iter().map(|(node, _)| node).collect() } else { Box::default() };
+        let steps = if multi_match {
+            self.chains.path(chain).into_iter().map(|(node, _)| node).collect()
+        } else {
+            Box::default()
+        };
         Link { test, targets, chain, steps, multi_match, capture, effects: effects.into() }
     }
 
@@ -327,12 +331,20 @@ impl Lowering<'_> {
                 Some(Selector::name(path))
             }
             (Shape::Document, _) => {
-                self.report.error(at, format!("{name} needs a known XPath"), "write XML:/* (texts) or XML://@* (attributes)");
+                self.report.error(
+                    at,
+                    format!("{name} needs a known XPath"),
+                    "write XML:/* (texts) or XML://@* (attributes)",
+                );
                 None
             }
             (_, None) => Some(Selector::All),
             (Shape::Single, Some(_)) => {
-                self.report.error(at, format!("{name} has no members to select"), "take out the colon and what follows");
+                self.report.error(
+                    at,
+                    format!("{name} has no members to select"),
+                    "take out the colon and what follows",
+                );
                 None
             }
             (_, Some(ast::Selector::Name(member))) => Some(Selector::name(member)),

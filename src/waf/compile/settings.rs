@@ -67,13 +67,39 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 const KNOWN: &[&str] = &[
-    "Include", "IncludeOptional", "SecAction", "SecArgumentSeparator", "SecArgumentsLimit", "SecAuditEngine",
-    "SecCollectionTimeout", "SecComponentSignature", "SecCookieFormat", "SecDefaultAction", "SecGatehouseWorkLimit", "SecMarker",
-    "SecRequestBodyAccess", "SecRequestBodyJsonDepthLimit", "SecRequestBodyLimit", "SecRequestBodyLimitAction",
-    "SecRequestBodyNoFilesLimit", "SecResponseBodyAccess", "SecResponseBodyLimit", "SecResponseBodyLimitAction",
-    "SecResponseBodyMimeType", "SecResponseBodyMimeTypesClear", "SecRule", "SecRuleEngine", "SecRuleRemoveById",
-    "SecRuleRemoveByMsg", "SecRuleRemoveByTag", "SecRuleUpdateActionById", "SecRuleUpdateTargetById",
-    "SecRuleUpdateTargetByMsg", "SecRuleUpdateTargetByTag", "SecUnicodeMapFile", "SecUploadFileLimit",
+    "Include",
+    "IncludeOptional",
+    "SecAction",
+    "SecArgumentSeparator",
+    "SecArgumentsLimit",
+    "SecAuditEngine",
+    "SecCollectionTimeout",
+    "SecComponentSignature",
+    "SecCookieFormat",
+    "SecDefaultAction",
+    "SecGatehouseWorkLimit",
+    "SecMarker",
+    "SecRequestBodyAccess",
+    "SecRequestBodyJsonDepthLimit",
+    "SecRequestBodyLimit",
+    "SecRequestBodyLimitAction",
+    "SecRequestBodyNoFilesLimit",
+    "SecResponseBodyAccess",
+    "SecResponseBodyLimit",
+    "SecResponseBodyLimitAction",
+    "SecResponseBodyMimeType",
+    "SecResponseBodyMimeTypesClear",
+    "SecRule",
+    "SecRuleEngine",
+    "SecRuleRemoveById",
+    "SecRuleRemoveByMsg",
+    "SecRuleRemoveByTag",
+    "SecRuleUpdateActionById",
+    "SecRuleUpdateTargetById",
+    "SecRuleUpdateTargetByMsg",
+    "SecRuleUpdateTargetByTag",
+    "SecUnicodeMapFile",
+    "SecUploadFileLimit",
 ];
 
 /// Largest body that may be asked for: what fits in memory many times over is no protection.
@@ -142,9 +168,8 @@ pub(super) fn apply(directive: &Directive, words: &[Text], settings: &mut Settin
 
 fn unknown(directive: &Directive, report: &mut Report) {
     let (name, at) = (directive.name.value.as_str(), directive.name.at);
-    let find = |table: &[(&str, &'static str)]| {
-        table.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, why)| *why)
-    };
+    let find =
+        |table: &[(&str, &'static str)]| table.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, why)| *why);
     if let Some(why) = find(NO_EFFECT) {
         return report.warning(at, format!("{name} has no effect"), why);
     }

@@ -53,7 +53,8 @@ pub(super) fn read(
             fields.error.map(|e| titled("JSON parsing error: ", e))
         }
         Processor::Xml => {
-            let document = xml::parse(body, &xml::XmlLimits { depth: settings.json_depth, ..xml::XmlLimits::default() });
+            let document =
+                xml::parse(body, &xml::XmlLimits { depth: settings.json_depth, ..xml::XmlLimits::default() });
             message.xml_texts = document.texts.into_iter().map(|text| texts.add_owned(text)).collect();
             message.xml_attributes = document.attributes.into_iter().map(|text| texts.add_owned(text)).collect();
             document.error.map(|e| titled("XML parsing error: ", e))

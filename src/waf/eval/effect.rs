@@ -95,9 +95,7 @@ impl Run<'_> {
         let value = if amount.is_none() { self.changed(None, change) } else { None };
         let Some(key) = self.state.key(store) else { return };
         self.rules.collections.change((store, key), &name, self.connection.now, |present| match amount {
-            Some(amount) => {
-                Some(present.map_or(0, number).saturating_add(amount).to_string().into_bytes())
-            }
+            Some(amount) => Some(present.map_or(0, number).saturating_add(amount).to_string().into_bytes()),
             None => value,
         });
     }

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
+use super::message::Message;
 use super::state::{Held, Matched, State};
 use super::texts::{TextId, Texts};
 use super::{Connection, clock};
-use super::message::Message;
 use crate::action::Store;
 use crate::ruleset::Ruleset;
 use crate::variable::{Selector, Shape, Variable};
@@ -184,8 +184,7 @@ impl<'a> View<'a> {
             into.bytes.truncate(start);
             return;
         }
-        let value =
-            if variable == Variable::MatchedVars { self.held(&matched.value, into) } else { key };
+        let value = if variable == Variable::MatchedVars { self.held(&matched.value, into) } else { key };
         into.items.push(Item { key, value });
     }
 

@@ -74,13 +74,6 @@ pub struct Outcome {
 
 impl Outcome {
     pub(super) fn new(audit: AuditEngine) -> Self {
-        Self {
-            matches: Vec::new(),
-            interruption: None,
-            enforced: false,
-            body_error: None,
-            exhausted: false,
-            audit,
-        }
+        Self { matches: Vec::new(), interruption: None, enforced: false, body_error: None, exhausted: false, audit }
     }
 }

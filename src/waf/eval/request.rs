@@ -54,9 +54,8 @@ pub(super) fn line(message: &mut Message, texts: &mut Texts, method: &[u8], uri:
     set(Variable::QueryString, query);
     set(Variable::RequestFilename, path);
     set(Variable::PathInfo, path);
-    let name = path.iter().rposition(|b| matches!(b, b'/' | b'\\')).map_or(path, |at| {
-        path.get(at + 1..).unwrap_or_default()
-    });
+    let name =
+        path.iter().rposition(|b| matches!(b, b'/' | b'\\')).map_or(path, |at| path.get(at + 1..).unwrap_or_default());
     // A path that ends in a separator has no last part: no value, rather than an empty one.
     if !name.is_empty() {
         set(Variable::RequestBasename, name);

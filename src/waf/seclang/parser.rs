@@ -255,7 +255,11 @@ fn parse_actions(cursor: &Cursor<'_>, word: &Word) -> Parsed<Vec<Action>> {
         let length = cursor.slice(at, end).bytes().take_while(|b| !b.is_ascii_whitespace() && !b":,'=".contains(b));
         let length = length.count();
         if length == 0 {
-            return cursor.fault(at, "an action's name is missing", "actions are name or name:value, separated by commas");
+            return cursor.fault(
+                at,
+                "an action's name is missing",
+                "actions are name or name:value, separated by commas",
+            );
         }
         let name = Text { value: cursor.slice(at, at + length).to_owned(), at: cursor.line.place(at) };
         at += length;

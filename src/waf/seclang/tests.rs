@@ -13,11 +13,10 @@ fn targets() {
     // (text, then for each target: excluded, counted, name, selector as printed)
     let table: &[(&str, &[(bool, bool, &str, &str)])] = &[
         ("ARGS", &[(false, false, "ARGS", "")]),
-        ("ARGS|!ARGS:foo|&TX:/a|b/", &[
-            (false, false, "ARGS", ""),
-            (true, false, "ARGS", "foo"),
-            (false, true, "TX", "/a|b/"),
-        ]),
+        (
+            "ARGS|!ARGS:foo|&TX:/a|b/",
+            &[(false, false, "ARGS", ""), (true, false, "ARGS", "foo"), (false, true, "TX", "/a|b/")],
+        ),
         ("XML:/*|XML://@*", &[(false, false, "XML", "/*"), (false, false, "XML", "//@*")]),
         ("ARGS:'/x y|z/'|ARGS:'a|b'", &[(false, false, "ARGS", "/x y|z/"), (false, false, "ARGS", "a|b")]),
         (r"REQUEST_COOKIES:/\x22?\x24Version/", &[(false, false, "REQUEST_COOKIES", r"/\x22?\x24Version/")]),
@@ -65,11 +64,10 @@ fn operators() {
 fn actions() {
     for (text, want) in [
         ("id:1,phase:2,pass", vec![("id", Some("1")), ("phase", Some("2")), ("pass", None)]),
-        ("msg:'a, \\'b\\' c',t:none, t:lowercase,", vec![
-            ("msg", Some("a, 'b' c")),
-            ("t", Some("none")),
-            ("t", Some("lowercase")),
-        ]),
+        (
+            "msg:'a, \\'b\\' c',t:none, t:lowercase,",
+            vec![("msg", Some("a, 'b' c")), ("t", Some("none")), ("t", Some("lowercase"))],
+        ),
         ("setvar:'tx.a=%{TX.0}: x',chain", vec![("setvar", Some("tx.a=%{TX.0}: x")), ("chain", None)]),
         ("setvar:tx.score=+5,deny", vec![("setvar", Some("tx.score=+5")), ("deny", None)]),
         ("logdata:'a \\\"b\\\"'", vec![("logdata", Some("a \"b\""))]),

@@ -167,7 +167,10 @@ pub(crate) fn refused(name: &str) -> Option<&'static str> {
         (&["GEO"], "there is no geographic database; use the reputation lists of the gate"),
         (&["FILES_TMPNAMES"], "uploads are never written to disk; use FILES, FILES_SIZES or FILES_TMP_CONTENT"),
         (&["ENV"], "the process environment is no input of the rules; keep state in TX"),
-        (&["USERAGENT_IP", "REMOTE_USER"], "the gate hands over the client address as REMOTE_ADDR and no other identity"),
+        (
+            &["USERAGENT_IP", "REMOTE_USER"],
+            "the gate hands over the client address as REMOTE_ADDR and no other identity",
+        ),
         (
             &["PERF_ALL", "PERF_COMBINED", "PERF_GC", "PERF_LOGGING", "PERF_PHASE1", "PERF_PHASE2", "PERF_RULES"],
             "the engine has no clock; durations are metrics of the gate",

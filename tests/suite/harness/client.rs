@@ -113,7 +113,9 @@ impl H1 {
     pub(crate) async fn try_get(address: SocketAddr, target: &str) -> Option<Reply> {
         let stream = TcpStream::connect(address).await.ok()?;
         let mut h1 = Self { stream: Box::new(stream), buffer: Vec::new() };
-        h1.write(format!("GET {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes()).await.ok()?;
+        h1.write(format!("GET {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes())
+            .await
+            .ok()?;
         h1.read(false).await
     }
 
@@ -160,9 +162,7 @@ impl H1 {
     /// Whether the gate ends the connection.
     pub(crate) async fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
-        let read = async {
-            while self.stream.read_buf(&mut rest).await.is_ok_and(|n| n > 0) {}
-        };
+        let read = async { while self.stream.read_buf(&mut rest).await.is_ok_and(|n| n > 0) {} };
         within("the end of the connection", read).await;
         true
     }

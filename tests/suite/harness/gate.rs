@@ -39,7 +39,8 @@ impl Gate {
     /// The same, with files made in its folder first.
     pub(crate) async fn start_with(replicas: &[SocketAddr], more: &str, prepare: impl FnOnce(&TempDir)) -> Self {
         let dir = TempDir::new().unwrap();
-        let [tls, plain, admin] = [free_port(), free_port(), free_port()].map(|p| SocketAddr::from(([127, 0, 0, 1], p)));
+        let [tls, plain, admin] =
+            [free_port(), free_port(), free_port()].map(|p| SocketAddr::from(([127, 0, 0, 1], p)));
         let list: Vec<String> = replicas.iter().map(ToString::to_string).collect();
         let own = |section: &str| if more.contains(&format!("[{section}]")) { "" } else { "enabled = false\n" };
         let section = |name: &str| {

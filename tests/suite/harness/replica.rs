@@ -199,7 +199,10 @@ async fn reply(stream: &mut TcpStream, answer: Answer, request: &Seen, is_head: 
             stream.write_all(b"0\r\n\r\n").await.ok()
         }
         Answer::BreaksOff => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\ncontent-type: text/plain\r\n\r\nhalf").await.ok()?;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\ncontent-type: text/plain\r\n\r\nhalf")
+                .await
+                .ok()?;
             None
         }
         Answer::Closes => None,

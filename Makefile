@@ -1,0 +1,35 @@
+# The commands of this project. Each recipe is short; logic lives in Rust.
+.PHONY: demo test check suite fuzz bench doc setup
+
+# Sets up, builds, and runs the whole gate on loopback with sample replicas.
+demo: setup
+	cargo run --release -- demo
+
+# Sets up, and passes every test.
+test: setup
+	cargo test --workspace
+
+setup:
+	@./deploy/setup.sh
+
+# Before each commit.
+check:
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace --lib
+
+# One part of the black-box suite: make suite T=cache
+suite:
+	cargo test --test suite -- $(T)
+
+# Fuzzes one target for a while: make fuzz T=request S=60 (needs cargo-fuzz)
+fuzz:
+	RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir fuzz $(T) -- -max_total_time=$(S)
+
+# Requests per second beside nginx, in one run: needs nginx and wrk.
+bench:
+	cargo build --release
+	python3 benches/proxy.py
+
+doc:
+	cargo doc --workspace --no-deps
