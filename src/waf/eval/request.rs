@@ -5,6 +5,7 @@ use super::texts::Texts;
 use crate::action::Processor;
 use crate::body::urlencoded;
 use crate::variable::Variable;
+use std::borrow::Cow;
 
 /// Single values that are "0" until a body says otherwise.
 pub(super) const FLAGS: [Variable; 20] = [
@@ -52,14 +53,35 @@ pub(super) fn line(message: &mut Message, texts: &mut Texts, method: &[u8], uri:
         None => (local, &[][..]),
     };
     set(Variable::QueryString, query);
-    set(Variable::RequestFilename, path);
-    set(Variable::PathInfo, path);
-    let name =
-        path.iter().rposition(|b| matches!(b, b'/' | b'\\')).map_or(path, |at| path.get(at + 1..).unwrap_or_default());
-    // A path that ends in a separator has no last part: no value, rather than an empty one.
-    if !name.is_empty() {
-        set(Variable::RequestBasename, name);
+    // Decoded once, as in both ModSecurities; the split at `?` comes first, so an encoded one stays part of the path.
+    let path = decoded(path);
+    set(Variable::RequestFilename, &path);
+    set(Variable::PathInfo, &path);
+    let name = path.iter().rposition(|b| matches!(b, b'/' | b'\\')).and_then(|at| path.get(at + 1..)).unwrap_or(&path);
+    set(Variable::RequestBasename, name);
+}
+
+/// Percent signs with two hex digits as their bytes, everything else as it is.
+fn decoded(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.contains(&b'%') {
+        return Cow::Borrowed(path);
     }
+    let digit = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    let mut out = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while let Some(byte) = path.get(at) {
+        match (byte, digit(path.get(at + 1)), digit(path.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                at += 3;
+            }
+            _ => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// An absolute target without its scheme and authority.
@@ -172,13 +194,14 @@ mod tests {
         // (target, REQUEST_URI, REQUEST_FILENAME, REQUEST_BASENAME, QUERY_STRING)
         for (target, uri, filename, basename, query) in [
             ("/a/b.php?x=1?y", "/a/b.php?x=1?y", "/a/b.php", Some("b.php"), "x=1?y"),
-            ("/", "/", "/", None, ""),
-            ("/a/", "/a/", "/a/", None, ""),
+            ("/", "/", "/", Some(""), ""),
+            ("/a/", "/a/", "/a/", Some(""), ""),
             ("/a\\b", "/a\\b", "/a\\b", Some("b"), ""),
-            ("http://localhost", "/", "/", None, ""),
+            ("http://localhost", "/", "/", Some(""), ""),
             ("http://h/x?http://y/z", "/x?http://y/z", "/x", Some("x"), "http://y/z"),
-            ("HTTP://h?q", "?q", "", None, "q"),
+            ("HTTP://h?q", "?q", "", Some(""), "q"),
             ("*", "*", "*", Some("*"), ""),
+            ("/a%20b%zz/c%2Fd%3Fe?f", "/a%20b%zz/c%2Fd%3Fe?f", "/a b%zz/c/d?e", Some("d?e"), "f"),
             ("/x?u=http://y", "/x?u=http://y", "/x", Some("x"), "u=http://y"),
         ] {
             let (mut message, mut texts) = (Message::new(), Texts::default());

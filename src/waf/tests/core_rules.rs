@@ -44,13 +44,7 @@ struct Input {
 
 impl Default for Input {
     fn default() -> Self {
-        Self {
-            method: "GET".into(),
-            uri: "/".into(),
-            version: "HTTP/1.1".into(),
-            headers: BTreeMap::new(),
-            data: None,
-        }
+        Self { method: "GET".into(), uri: "/".into(), version: "HTTP/1.1".into(), headers: BTreeMap::new(), data: None }
     }
 }
 
@@ -131,7 +125,8 @@ fn run(rules: &Arc<Ruleset>, input: &Input) -> (BTreeSet<u64>, bool) {
     transaction.finish();
     let logged = transaction.outcome().matches.iter().filter(|matched| matched.log).map(|matched| matched.id);
     let logged: BTreeSet<u64> = logged.collect();
-    let verdict = [1_009_000, 1_009_020, 1_009_030, 1_000_020, 1_000_021, 1_000_022].iter().any(|id| logged.contains(id));
+    let verdict =
+        [1_009_000, 1_009_020, 1_009_030, 1_000_020, 1_000_021, 1_000_022].iter().any(|id| logged.contains(id));
     (logged, verdict)
 }
 
@@ -189,6 +184,11 @@ fn every_rule_says_what_it_is() {
         let has = |prefix: &str| rule.tags.iter().any(|tag| tag.starts_with(prefix));
         assert!(rule.severity.is_some(), "{} has no severity", rule.id);
         assert!(has("gatehouse/core"), "{} is not tagged as ours", rule.id);
-        assert!(has("gatehouse/verdict") || (has("attack/") && has("owasp/") && has("cwe/")), "{}: {:?}", rule.id, rule.tags);
+        assert!(
+            has("gatehouse/verdict") || (has("attack/") && has("owasp/") && has("cwe/")),
+            "{}: {:?}",
+            rule.id,
+            rule.tags
+        );
     }
 }
