@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn words_and_quotes() {
         let text = |line: &str| -> Vec<String> {
-            words(line).unwrap().into_iter().map(|w| line[w.range].to_owned()).collect()
+            words(line).unwrap().into_iter().map(|w| line.get(w.range).unwrap().to_owned()).collect()
         };
         assert_eq!(text(r#"SecRule A|B "@rx a\"b c" "id:1""#), ["SecRule", "A|B", r#"@rx a\"b c"#, "id:1"]);
         assert_eq!(text(r#"X "a\\" 'b "c'"#), ["X", r"a\\", "b \"c"]);

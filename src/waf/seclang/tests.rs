@@ -10,8 +10,9 @@ fn one(text: &str) -> Directive {
 
 #[test]
 fn targets() {
-    // (text, then for each target: excluded, counted, name, selector as printed)
-    let table: &[(&str, &[(bool, bool, &str, &str)])] = &[
+    // For each text, its targets: excluded, counted, name, selector as printed.
+    type Written = (bool, bool, &'static str, &'static str);
+    let table: &[(&str, &[Written])] = &[
         ("ARGS", &[(false, false, "ARGS", "")]),
         (
             "ARGS|!ARGS:foo|&TX:/a|b/",
