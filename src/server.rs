@@ -15,6 +15,7 @@ use crate::snapshot::{self, Kept, Snapshot};
 use crate::telemetry::{Metrics, ReloadOutcome};
 use crate::tls::{self, Resolver};
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -282,45 +283,40 @@ async fn housekeep(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// What tells one state of a file from the next.
-type Print = Vec<Option<(SystemTime, u64)>>;
+/// What tells one state of a file from the next; `None` for a file that is not there.
+type Print = HashMap<PathBuf, Option<(SystemTime, u64)>>;
 
 fn print(files: &[PathBuf]) -> Print {
     let look = |path: &PathBuf| {
         let meta = std::fs::metadata(path).ok()?;
         Some((meta.modified().ok()?, meta.len()))
     };
-    files.iter().map(look).collect()
+    files.iter().map(|path| (path.clone(), look(path))).collect()
 }
 
 /// Reloads when a file the configuration rests on has changed and then stood still. Looking is cheap and works on every
 /// file system, through symbolic links that are swapped, and over the network.
 async fn watch_files(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
-    let mut files = server.gate.current().files();
-    let mut known = print(&files);
+    let mut known = print(&server.gate.current().files());
     let mut before = known.clone();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             _ = stopped.changed() => return,
         }
-        let seen = server.gate.current().files();
-        if seen != files {
-            // A reload by signal changed the list.
-            files = seen;
-            known = print(&files);
-            before = known.clone();
-            continue;
-        }
-        let now = print(&files);
-        if now != known && now == before {
+        let now = print(&server.gate.current().files());
+        let changed = now.iter().any(|(path, state)| known.get(path).is_some_and(|old| old != state));
+        if changed && now == before {
             tracing::info!("a watched file changed");
             let reloading = server.clone();
             let _ = tokio::task::spawn_blocking(move || reloading.reload().is_ok()).await;
-            files = server.gate.current().files();
-            known = print(&files);
-            before = known.clone();
-            continue;
+            // Known is what was there before the reload read it: a change in the meantime shows at the next look.
+            known.clone_from(&now);
+        }
+        // Files that a new generation names are known as they are first seen.
+        known.retain(|path, _| now.contains_key(path));
+        for (path, state) in &now {
+            known.entry(path.clone()).or_insert(*state);
         }
         before = now;
     }
