@@ -160,3 +160,23 @@ async fn continue_is_said_only_to_what_is_wanted() {
     let first = h1.read_past(b"\r\n\r\n").await;
     assert!(first.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&first));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_rules_off_bodies_stream_within_their_routes_limit() {
+    let replica = Replica::start(|seen| Answer::ok(seen.body.len().to_string())).await;
+    let more = "[waf]\nenabled = false\n[[route]]\nname = \"small\"\npath = \"/small/\"\nmax_body = \"100KiB\"\n";
+    let gate = Gate::start(&[replica.address], more).await;
+    for way in ["h1 length", "h1 chunked", "h2 length", "h2"] {
+        let body = text(3_000_000, "end");
+        let passed = upload(way, gate.tls, &body).await;
+        assert_eq!((passed.status, passed.text()), (200, body.len().to_string()), "{way}");
+        assert_eq!(Sha256::digest(&replica.seen().pop().unwrap().body), Sha256::digest(&body), "{way}");
+    }
+    let body = text(300_000, "");
+    let declared = H1::tls(gate.tls).await.post("/small/x", "text/plain", &body).await;
+    assert_eq!(declared.status, 413);
+    let pieces = body.chunks(50_000).map(Bytes::copy_from_slice).collect();
+    let undeclared = h2_request(gate.tls, "POST", "/small/x", &[("content-type", "text/plain")], pieces).await;
+    assert_eq!(undeclared.status, 413, "cut off where the limit is reached");
+    assert!(replica.seen().iter().all(|seen| seen.target() == "/up"), "no whole request under the limited route");
+}
