@@ -84,6 +84,8 @@ impl Server {
         let located =
             |faults: Vec<Fault>| StartError::Faults(faults.into_iter().map(|fault| config.locate(fault)).collect());
         let built = snapshot::build(&config, None, &metrics).map_err(located)?;
+        // Before anything else is done, so that a change from here on is seen as one.
+        let files = print(&built.snapshot.files());
         let document = &config.document;
         let under = |section: &str, faults: Vec<Fault>| faults.into_iter().map(|f| f.under(section)).collect();
         let audit = Audit::build(&document.audit, &config.base, metrics.audit.clone())
@@ -131,7 +133,7 @@ impl Server {
         tokio::spawn(admin::serve(admin_socket, admin, Arc::new(View(server.clone())), stopped.clone()));
         tokio::spawn(probe(server.clone(), stopped.clone()));
         tokio::spawn(housekeep(server.clone(), stopped.clone()));
-        tokio::spawn(watch_files(server.clone(), stopped));
+        tokio::spawn(watch_files(server.clone(), files, stopped));
         Ok(server)
     }
 
@@ -296,8 +298,7 @@ fn print(files: &[PathBuf]) -> Print {
 
 /// Reloads when a file the configuration rests on has changed and then stood still. Looking is cheap and works on every
 /// file system, through symbolic links that are swapped, and over the network.
-async fn watch_files(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
-    let mut known = print(&server.gate.current().files());
+async fn watch_files(server: Arc<Server>, mut known: Print, mut stopped: watch::Receiver<bool>) {
     let mut before = known.clone();
     loop {
         tokio::select! {

@@ -62,10 +62,11 @@ fn summarise(out: &mut dyn Write, path: &Path, summary: &[String]) -> io::Result
     out.flush()
 }
 
-/// A faulty file may hold anything: what could steer a terminal is shown as an escape.
+/// A faulty file may hold anything: what could steer a terminal, or turn the direction of a line, is shown as an escape.
 fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_control() && c != '\n' {
+        let turns = matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+        if (c.is_control() && c != '\n') || turns {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -82,7 +83,7 @@ mod tests {
     fn a_report_lists_every_fault_and_colours_only_when_asked() {
         let faults = [
             Fault::file("a.toml", (3, 1), "brust = 5", "unknown key \"brust\"", "did you mean \"burst\"?"),
-            Fault::key("waf", "odd \x1b[2J", ""),
+            Fault::key("waf", "odd \x1b[2J \u{202E}", ""),
         ];
         let mut out = Vec::new();
         report(&mut out, &faults, false).unwrap();
@@ -90,7 +91,7 @@ mod tests {
         assert_eq!(
             text,
             "error: a.toml:3:1: unknown key \"brust\"; did you mean \"burst\"?\n    brust = 5\n    ^\n\
-             error: waf: odd \\u{1b}[2J\n2 faults found; nothing was started\n"
+             error: waf: odd \\u{1b}[2J \\u{202e}\n2 faults found; nothing was started\n"
         );
         let mut out = Vec::new();
         report(&mut out, &faults[..1], true).unwrap();

@@ -70,7 +70,13 @@ fn speaks_of_identity(name: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct Forwarding {
     user_header: HeaderName,
-    hop_header: HeaderName,
+    /// The configured headers as [`folded`] writes them.
+    own: [String; 2],
+}
+
+/// A header's name as a server sees it that cannot tell hyphen and underscore apart.
+fn folded(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
 }
 
 impl Forwarding {
@@ -88,20 +94,15 @@ impl Forwarding {
         }
         // A fault of `header` is reported by the stage that reads it.
         let hop_header = header_name(&settings.header, "header", &mut Vec::new());
-        if faults.is_empty() { Ok(Self { user_header, hop_header }) } else { Err(faults) }
+        let own = [folded(user_header.as_str()), folded(hop_header.as_str())];
+        if faults.is_empty() { Ok(Self { user_header, own }) } else { Err(faults) }
     }
 
     /// Whether a client's header of this name must not reach a replica, in any case and with `_` for `-`.
     pub fn strips(&self, name: &str) -> bool {
-        let one_of = |name: &str| {
-            speaks_of_identity(name) || name == self.user_header.as_str() || name == self.hop_header.as_str()
-        };
+        let one_of = |name: &str| speaks_of_identity(name) || self.own.iter().any(|own| own == name);
         // Header maps hold names in lower case, and hardly any has an underscore.
-        if name.bytes().any(|b| b == b'_' || b.is_ascii_uppercase()) {
-            one_of(&name.to_ascii_lowercase().replace('_', "-"))
-        } else {
-            one_of(name)
-        }
+        if name.bytes().any(|b| b == b'_' || b.is_ascii_uppercase()) { one_of(&folded(name)) } else { one_of(name) }
     }
 
     /// The headers to set, once the client's own that [`Forwarding::strips`] names are removed: at most four. `authority`
@@ -163,6 +164,14 @@ mod tests {
         }
         for name in ["host", "authorization", "x-api-key", "x-request-id", "x-authority", "cookie", "user-agent", ""] {
             assert!(!forwarding.strips(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn configured_names_with_underscores_are_stripped_too() {
+        let forwarding = forwarding("header = \"our_cdn\"\nuser_header = \"X_Who\"");
+        for name in ["x_who", "X-Who", "our_cdn", "Our-CDN"] {
+            assert!(forwarding.strips(name), "{name}");
         }
     }
 

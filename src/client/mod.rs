@@ -9,8 +9,8 @@
 //! [`Users`] decides once the request has been read: a verified API key is the user, else the client's address.
 //! [`Forwarding`] says what the replica is told of both, and what of the client's own claims it must not see.
 //!
-//! *Bounds.* At most [`chain::MAX_HOPS`] addresses are looked at, each against every trusted network of the configuration;
-//! credentials longer than [`users::MAX_CREDENTIAL`] bytes are not even hashed. No state, no I/O after the load.
+//! *Bounds.* At most 64 addresses are looked at, each against every trusted network of the configuration;
+//! credentials longer than 1024 bytes are not even hashed. No state, no I/O after the load.
 //!
 //! *Open or closed.* Closed: nobody is trusted unless configured, an unreadable chain never yields a client further away
 //! than the last trusted hop, and unknown credentials give no name. Whether they are refused is `required`.

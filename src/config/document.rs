@@ -30,7 +30,7 @@ pub struct Document {
     pub reputation: reputation::Settings,
     /// Rate limits.
     pub limits: limit::Settings,
-    /// Routes, the first that matches decides.
+    /// Routes; the longest path that matches decides, in whatever order they stand.
     pub route: Vec<policy::RouteSettings>,
     /// Inspection by rules.
     pub waf: inspect::Settings,
@@ -189,6 +189,9 @@ impl Default for TimeoutSettings {
     }
 }
 
+/// More worker threads than this are a slip of the pen, and starting them would fail.
+const MAX_THREADS: usize = 1024;
+
 impl Document {
     /// What no single section can see: values that contradict each other, or that would stop all traffic.
     pub(super) fn contradictions(&self) -> Vec<Fault> {
@@ -220,6 +223,10 @@ impl Document {
                 faults.push(Fault::key(key, "with zero here nothing could pass", "write a value above zero"));
             }
         }
+        if server.threads > MAX_THREADS {
+            let mend = format!("write at most {MAX_THREADS}, or 0 for one each core");
+            faults.push(Fault::key("server.threads", format!("{} threads are too many", server.threads), mend));
+        }
         if http.max_target > http.max_head {
             let what = format!("a target of {} does not fit into a head of {}", http.max_target, http.max_head);
             faults.push(Fault::key("http.max_target", what, "lower it, or raise http.max_head"));
@@ -231,6 +238,13 @@ impl Document {
         if waf.held_total < waf.max_body {
             let what = format!("{} is less than one body of {} (waf.max_body)", waf.held_total, waf.max_body);
             faults.push(Fault::key("waf.held_total", what, "raise it, or lower waf.max_body"));
+        }
+        for (index, route) in self.route.iter().enumerate().filter(|(_, route)| waf.enabled && route.inspect) {
+            if let Some(body) = route.max_body.filter(|body| *body > waf.held_total) {
+                let what = format!("a body of {body} cannot be held within {} (waf.held_total)", waf.held_total);
+                let mend = "lower it, raise waf.held_total, or write inspect = false";
+                faults.push(Fault::key(format!("route[{index}].max_body"), what, mend));
+            }
         }
         faults
     }

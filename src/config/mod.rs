@@ -95,7 +95,11 @@ pub fn parse(path: &Path, text: &str, variables: &Variables<'_>) -> Result<Confi
 
 /// The settings as TOML that loads again, with every default filled in and secrets as `***`.
 pub fn effective(document: &Document) -> String {
-    toml::to_string(document).unwrap_or_else(|error| format!("# cannot be printed: {error}\n"))
+    match toml::to_string(document) {
+        // A dollar in a value is one, not the start of a reference, when this is read again.
+        Ok(text) => text.replace('$', "$$"),
+        Err(error) => format!("# cannot be printed: {error}\n"),
+    }
 }
 
 #[cfg(test)]

@@ -95,6 +95,16 @@ fn each_fault_has_its_place_and_its_mend() {
             "gate.toml:2:8: with zero here nothing could pass; write a value above zero\n    head = \"0s\"\n           ^",
         ),
         (
+            "server.threads = 100000",
+            "gate.toml:1:18: 100000 threads are too many; write at most 1024, or 0 for one each core\n    \
+             server.threads = 100000\n                     ^",
+        ),
+        (
+            "[[route]]\nname = \"a\"\npath = \"/a\"\nmax_body = \"1GiB\"",
+            "gate.toml:4:12: a body of 1GiB cannot be held within 256MiB (waf.held_total); lower it, raise \
+             waf.held_total, or write inspect = false\n    max_body = \"1GiB\"\n               ^",
+        ),
+        (
             "[[listener]]\naddress = \"[::1]:1\"\n[[listener]]\naddress = \"[::1]:1\"",
             "gate.toml:4:11: another listener already has [::1]:1; give it another port\n    address = \"[::1]:1\"\n              ^",
         ),
@@ -204,12 +214,16 @@ const SHIPPED: [&str; 7] = [
 #[test]
 fn the_effective_configuration_loads_again_as_itself() {
     let mut documents = vec![Document::default()];
+    let mut odd = Document::default();
+    odd.server.name = "$ $$ ${HOME} ' \" \\ \n é".to_owned();
+    documents.push(odd);
     documents.extend(SHIPPED.map(|name| load_shipped(name, &shipped).document));
     for document in documents {
         let printed = effective(&document);
         let again =
             parse(Path::new("effective.toml"), &printed, &unset).unwrap_or_else(|f| panic!("{f:#?}\n{printed}"));
         assert_eq!(effective(&again.document), printed);
+        assert_eq!(again.document.server, document.server);
     }
 }
 
@@ -245,6 +259,19 @@ fn the_published_variables_reach_the_shipped_files() {
         ] {
             assert!(printed.contains(value), "{name}: {value} is not in\n{printed}");
         }
+    }
+}
+
+#[test]
+fn the_state_folder_takes_all_that_is_written() {
+    let variables = |name: &str| match name {
+        "GATEHOUSE_STATE_DIR" => Ok("/x/state".into()),
+        _ => shipped(name),
+    };
+    for name in SHIPPED.iter().filter(|name| !["gatehouse.toml", "demo.toml"].contains(name)) {
+        let document = load_shipped(name, &variables).document;
+        assert_eq!(document.audit.file, Path::new("/x/state/audit.jsonl"), "{name}");
+        assert!(document.tls.certificates.iter().all(|pair| pair.cert.as_os_str().is_empty()), "{name}");
     }
 }
 

@@ -7,6 +7,7 @@
 //! Reads pass a [`Framing`] guard: it follows the body that the head announced, and a byte that two parsers could read in
 //! two ways ends the connection before the base's parser sees it.
 
+use super::socket::Socket;
 use crate::request::chunk::BodyScan;
 use crate::request::wire::{Body, Malformed};
 use async_trait::async_trait;
@@ -21,7 +22,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// Write buffer of one connection, in bytes: the largest TLS record (RFC 8446 section 5.1).
@@ -77,8 +77,8 @@ impl Framing {
 
 #[derive(Debug)]
 enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// A connection in the form the base takes.
@@ -91,11 +91,11 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub(crate) fn plain(stream: TcpStream) -> Self {
+    pub(crate) fn plain(stream: Socket) -> Self {
         Self { io: Io::Plain(stream), out: Vec::new(), written: 0, framing: Framing::default() }
     }
 
-    pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
+    pub(crate) fn tls(stream: TlsStream<Socket>) -> Self {
         Self { io: Io::Tls(Box::new(stream)), out: Vec::new(), written: 0, framing: Framing::default() }
     }
 
@@ -228,13 +228,15 @@ impl Peek for Conn {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     async fn pair() -> (Conn, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Conn::plain(listener.accept().await.unwrap().0), client)
+        let socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_secs(10));
+        (Conn::plain(socket), client)
     }
 
     #[tokio::test]

@@ -63,6 +63,10 @@ pub(super) async fn run(edge: Arc<Edge>, stream: Stream, facts: Arc<Connection>)
             }
             next = HttpSession::from_h2_conn(&mut connection, digest.clone()) => next,
             () = idle(&streams, quiet) => {
+                if draining {
+                    // A client that does not acknowledge the end has had time to.
+                    return;
+                }
                 connection.graceful_shutdown();
                 draining = true;
                 continue;

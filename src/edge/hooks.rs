@@ -237,6 +237,12 @@ impl ProxyHttp for Hooks {
         head: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            // Handshakes go through `tunnel`: nobody asked for this one (RFC 9110 section 15.2.2), and what would follow
+            // is no HTTP that anything here reads.
+            ctx.answered(head.status);
+            return Err(refused(ctx, Refusal::new(Reason::UpstreamFailed, "101 without a request for an upgrade")));
+        }
         if head.status.is_informational() {
             return Ok(());
         }

@@ -5,6 +5,7 @@
 //! moment, so a reload reaches the next connection without touching the socket.
 
 use super::conn::Conn;
+use super::socket::Socket;
 use super::{Edge, h1, h2};
 use crate::config::{ListenerSettings, PlainMode};
 use crate::facts::{ClientAddr, Connection, PeerAddr, Scheme, TlsFacts};
@@ -128,6 +129,8 @@ async fn serve(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, settings: 
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let times = edge.gate.current().times.clone();
+    let stream = Socket::new(stream, times.send_idle.0);
     let facts =
         |scheme, tls, redirect_to| Arc::new(Connection { peer: PeerAddr(peer), local, scheme, tls, redirect_to });
     if !settings.tls {
@@ -136,8 +139,7 @@ async fn serve(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, settings: 
         return h1::run(edge.clone(), Conn::plain(stream), facts).await;
     }
     let started = Instant::now();
-    let limit = edge.gate.current().times.handshake.0;
-    let shaken = timeout(limit, TlsAcceptor::from(edge.tls.clone()).accept(stream)).await;
+    let shaken = timeout(times.handshake.0, TlsAcceptor::from(edge.tls.clone()).accept(stream)).await;
     let stream = match shaken {
         Ok(Ok(stream)) => stream,
         Ok(Err(_)) => return edge.gate.metrics().handshakes.count(HandshakeOutcome::Failed),

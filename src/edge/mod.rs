@@ -19,6 +19,7 @@ mod listen;
 mod respond;
 mod serve;
 mod session;
+mod socket;
 mod tunnel;
 
 pub(crate) use listen::bind;

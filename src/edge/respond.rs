@@ -60,6 +60,16 @@ pub(crate) fn refusal(refusal: &Refusal, id: &RequestId, head: Option<&HeaderMap
     Answer { status, headers, body: body.into(), close: reason.closes() }
 }
 
+impl Answer {
+    /// Says in a 405 which methods the route takes, instead of all that any route does (RFC 9110 section 15.5.6).
+    pub(crate) fn allowing(mut self, methods: &str) -> Self {
+        if let Some((_, value)) = self.headers.iter_mut().find(|(name, _)| *name == "allow") {
+            methods.clone_into(value);
+        }
+        self
+    }
+}
+
 /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10: items named by their policy).
 pub(crate) fn quota_fields(quota: &crate::verdict::Quota) -> [(&'static str, String); 2] {
     let name: String = quota.policy.chars().filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\')).collect();
@@ -191,6 +201,15 @@ mod tests {
         assert_eq!(field(&answer, "retry-after"), Some("1"), "never earlier than it can succeed");
         assert_eq!(field(&answer, "ratelimit-policy"), Some("\"default\";q=100;w=60"));
         assert_eq!(field(&answer, "ratelimit"), Some("\"default\";r=0;t=60"));
+    }
+
+    #[test]
+    fn a_405_says_what_the_route_takes() {
+        let refused = Refusal::new(Reason::MethodNotAllowed, "");
+        assert!(field(&refusal(&refused, &id(), None), "allow").is_some_and(|all| all.contains("PATCH")));
+        assert_eq!(field(&refusal(&refused, &id(), None).allowing("POST"), "allow"), Some("POST"));
+        let other = refusal(&Refusal::new(Reason::Malformed, ""), &id(), None).allowing("POST");
+        assert_eq!(field(&other, "allow"), None);
     }
 
     #[test]

@@ -62,7 +62,10 @@ pub(super) enum After {
 pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrived: Arrived) -> After {
     let Arrived { mut session, raw, framing, expects_continue, upgrade, early } = arrived;
     let snapshot = edge.gate.current();
-    session.set_write_timeout(Some(snapshot.times.send_idle.0));
+    if session.is_http2() {
+        // A stream without a window waits while its connection moves; all else that waits for the client is the socket's.
+        session.set_write_timeout(Some(snapshot.times.send_idle.0));
+    }
     let header = session.req_header();
     let line = RequestLine {
         method: header.method.as_str().as_bytes().to_vec(),
@@ -143,6 +146,9 @@ async fn refuse(edge: &Edge, mut session: Box<ServerSession>, mut x: Box<Exchang
         return After::Close;
     }
     let mut answer = respond::refusal(&refusal, &x.id, Some(&x.headers));
+    if let Some(route) = &x.route {
+        answer = answer.allowing(route.allow());
+    }
     // A body that was not read would have to be read to its end before the next request; closing is cheaper for us.
     let unread = !session.is_body_done();
     answer.close |= unread;

@@ -87,7 +87,7 @@ pub async fn admit(
     x.stage = Stage::RequestBody;
     let wants_body = x.inspection.as_ref().is_some_and(|inspection| inspection.wants_body());
     let held = if wants_body {
-        let (held, bytes) = hold::hold(body, hold::limit(&route, &s), &s.times, kept).await?;
+        let (held, bytes) = hold::hold(body, &x.headers, hold::limit(&route, &s), &s.times, kept).await?;
         x.bytes_in = bytes;
         held
     } else {

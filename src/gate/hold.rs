@@ -19,6 +19,10 @@ use tokio::time::timeout;
 /// Granularity of the budget, in bytes: one permit of the semaphore.
 pub const PAGE: usize = 16 * 1024;
 
+/// From this size on room is made for all of a body that said how long it is: growing by doubling would need half as
+/// much again while it moves. Before it, a client could reserve what it never sends.
+const BELIEVED: usize = 256 * 1024;
+
 /// A request body on its way in.
 pub trait Body: Send {
     /// Whether there is nothing to read.
@@ -60,9 +64,14 @@ pub(super) fn limit(route: &Route, s: &Snapshot) -> u64 {
     route.max_body.map_or(s.inspect.max_body().0, |size| size.0)
 }
 
+/// How long a body says it is.
+fn declared(headers: &http::HeaderMap) -> Option<u64> {
+    headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok())
+}
+
 /// Refuses what declares itself too large, before anything is read.
 pub(super) fn may_come(headers: &http::HeaderMap, route: &Route, s: &Snapshot) -> ControlFlow<Refusal> {
-    let declared = headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let declared = declared(headers);
     let inspected = route.inspect && s.inspect.enabled();
     let limit = if inspected { Some(limit(route, s)) } else { route.max_body.map(|size| size.0) };
     match (declared, limit) {
@@ -78,11 +87,13 @@ fn too_large(limit: u64) -> Refusal {
 /// Reads the body whole; gives it with its size as it came.
 pub(super) async fn hold(
     body: &mut impl Body,
+    headers: &http::HeaderMap,
     limit: u64,
     times: &TimeoutSettings,
     kept: &Kept,
 ) -> ControlFlow<Refusal, (Held, u64)> {
-    match read(body, limit, times, &kept.held).await {
+    let expected = declared(headers).and_then(|length| usize::try_from(length.min(limit)).ok()).unwrap_or(0);
+    match read(body, expected, limit, times, &kept.held).await {
         Ok(held) => Continue(held),
         Err(refusal) => Break(refusal),
     }
@@ -90,6 +101,7 @@ pub(super) async fn hold(
 
 async fn read(
     body: &mut impl Body,
+    expected: usize,
     limit: u64,
     times: &TimeoutSettings,
     budget: &Arc<Semaphore>,
@@ -124,6 +136,9 @@ async fn read(
                 Some(share) => share.merge(permit),
                 None => share = Some(permit),
             }
+        }
+        if size > whole.capacity() && size > BELIEVED {
+            whole.reserve(expected.saturating_sub(whole.len()));
         }
         whole.extend_from_slice(&piece);
     }
@@ -180,7 +195,7 @@ mod tests {
             (vec![(none, &[0; 2 * PAGE])], 1 << 20, 1, Err(503)),
         ] {
             let budget = Arc::new(Semaphore::new(pages));
-            let read = read(&mut Pieces(pieces), limit, &times, &budget).await;
+            let read = read(&mut Pieces(pieces), 0, limit, &times, &budget).await;
             let got = read.map(|(held, _)| held.bytes().to_vec()).map_err(|refusal| refusal.reason.status());
             assert_eq!(got, expected);
             assert_eq!(budget.available_permits(), pages, "the share is given back");

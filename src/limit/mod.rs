@@ -8,7 +8,7 @@
 //! quiet has `burst` requests at once, and then one each `per / count`. Over any span of time `T` a bucket admits at most
 //! `burst + rate × T` requests; the interval is rounded up to whole nanoseconds, so never more.
 //!
-//! *Memory.* Each policy holds at most `max_keys` buckets of at most 70 bytes each (70 MB at the default of a million).
+//! *Memory.* Each policy holds at most `max_keys` buckets of at most 76 bytes each (70 MB at the default of a million).
 //! A bucket that is whole again is the same as none and is dropped: by [`Limits::housekeep`], and by a new user who finds
 //! no room, at most once a second. When every bucket is in use, users without one share an overflow bucket, one for each
 //! part of the table (up to 256), of the same rate: a flood of new addresses exhausts that bucket and not the memory, and

@@ -123,6 +123,12 @@ fn a_flood_of_new_users_is_bounded_and_spares_the_known() {
     assert_eq!(limits.buckets().map(|(_, n)| n).sum::<usize>(), 0, "all are whole and gone");
 }
 
+/// The module's figure: an entry and its control byte in a table that is at worst 7/16 full.
+#[test]
+fn a_bucket_is_as_small_as_promised() {
+    assert!((size_of::<(UserKey, u64)>() + 1) * 16 / 7 <= 76);
+}
+
 #[test]
 fn housekeeping_keeps_what_is_spent() {
     let (limits, time) = (limits("default = { rate = \"1/s\", burst = 10 }"), time());

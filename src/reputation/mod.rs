@@ -7,7 +7,7 @@
 //! one; a shorter IPv6 network such as `::/0` says nothing about IPv4.
 //!
 //! Lists are text files, one network or address a line, `#` and `;` start a comment. They are parsed into sorted,
-//! disjoint ranges ([`table`]): at most two for each line, 6 bytes each for IPv4 and 18 for IPv6. A look-up is two binary
+//! disjoint ranges (`table`): at most two for each line, 6 bytes each for IPv4 and 18 for IPv6. A look-up is two binary
 //! searches without a lock or an allocation. A trie would answer as fast, but needs pointers, several times the memory,
 //! and a crate to keep up with; a table that is built whole and never changed needs no insertion.
 //!

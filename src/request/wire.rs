@@ -243,6 +243,9 @@ fn request_line<'a>(line: &'a [u8], start: usize, limits: &HeadLimits) -> Result
     };
     // RFC 9110 section 9.3.6: CONNECT makes a tunnel, and this is no forward proxy. Section 9.3.8: TRACE reflects
     // credentials to the client.
+    if method == b"CONNECT" && !authority::parse(target).is_ok_and(|parts| parts.port.is_some()) {
+        return bad("CONNECT to no host and port", first + 1);
+    }
     if matches!(method, b"CONNECT" | b"TRACE") {
         return Err(Malformed::new(Reason::MethodNotAllowed, "method is not forwarded", start));
     }
@@ -478,9 +481,11 @@ pub struct RawHead<'a> {
     pub headers: Vec<(&'a [u8], &'a [u8])>,
 }
 
-/// Reads whatever was sent, splitting at any LF. Never fails; what it returns is data about an attacker, not a request.
+/// Reads whatever was sent, splitting at any LF and bare CR. Never fails; what it returns is data about an attacker, not a request.
 pub fn lenient(head: &[u8]) -> RawHead<'_> {
-    let mut lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    // A bare CR ends a line for some readers: what follows it is shown as they would see it.
+    let mut lines = lines.flat_map(|line| line.split(|b| *b == b'\r'));
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
     let first = lines.find(|line| !line.is_empty()).unwrap_or_default();
     let method_end = first.iter().position(blank).unwrap_or(first.len());

@@ -62,16 +62,21 @@ pub(super) fn ensure(pair: &Pair, ours: bool, names: &[String], now: SystemTime)
         let what = format!("cannot make a development certificate at {}: {error}", pair.cert.display());
         Fault::key("", what, "make the directory writable for the gate, or configure a certificate")
     };
-    let dir = pair.cert.parent().unwrap_or(Path::new("."));
+    let parent = |path: &Path| match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
+        _ => ".".into(),
+    };
     // A place that is not ours is only touched where nothing stands.
-    let found = pair.cert.exists() || pair.key.exists();
-    if found && !ours && store::is_good_development(pair, names, now + REMAINING) != Some(false) {
-        return Ok(store::is_good_development(pair, names, now + REMAINING).is_some());
+    if !ours && (pair.cert.exists() || pair.key.exists()) {
+        match store::is_good_development(pair, names, now + REMAINING) {
+            Some(false) => {}
+            other => return Ok(other.is_some()),
+        }
     }
-    for dir in [Some(dir), pair.key.parent()].into_iter().flatten() {
-        DirBuilder::new().recursive(true).create(dir).map_err(|error| failed(&error))?;
+    for path in [&pair.cert, &pair.key] {
+        DirBuilder::new().recursive(true).create(parent(path)).map_err(|error| failed(&error))?;
     }
-    let lock = File::open(dir).map_err(|error| failed(&error))?;
+    let lock = File::open(parent(&pair.cert)).map_err(|error| failed(&error))?;
     lock.lock().map_err(|error| failed(&error))?;
     if store::is_good_development(pair, names, now + REMAINING) == Some(true) {
         return Ok(true);

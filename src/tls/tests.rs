@@ -156,7 +156,7 @@ fn a_client_without_the_hybrid_group_is_served_with_x25519() {
     let mut roots = RootCertStore::empty();
     roots.add(authority.issuer.der().clone()).unwrap();
     let client = ClientConfig::builder_with_provider(classical.into())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();

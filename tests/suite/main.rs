@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod abuse;
 mod admin;
 mod audit;
 mod balance;
@@ -22,5 +23,7 @@ mod limits;
 mod malformed;
 mod reload;
 mod rules;
+mod shipped;
+mod smuggling;
 mod streams;
 mod tls;

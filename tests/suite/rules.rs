@@ -75,3 +75,42 @@ async fn a_response_is_judged_before_its_head_leaves() {
         assert!(status == 200 || !one.text().contains("leaked-mark"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_is_judged_whatever_it_says_it_is() {
+    let replica = Replica::plain().await;
+    let gate = Gate::start(&[replica.address], "").await;
+    let attack = br#"{"q":"1' UNION SELECT password FROM users--"}"#;
+    let utf16: Vec<u8> = attack.iter().flat_map(|byte| [*byte, 0]).collect();
+    for (fields, body) in [
+        ("", &attack[..]),
+        ("content-type: \r\n", attack),
+        ("content-type: text/plain\r\n", attack),
+        ("content-type: application/vnd.api+json\r\n", attack),
+        ("content-type: APPLICATION/JSON;x=\"a\r\n", attack),
+        ("content-type: text/plain\r\ncontent-type: application/json\r\n", attack),
+        ("content-type: application/json\r\ncontent-type: text/plain\r\n", attack),
+        ("content-type: no/such\r\n", attack),
+        ("content-type: application/x-www-form-urlencoded\r\n", attack),
+        ("content-type: application/json\r\n", br#"{"q":"1\u0027 UNI\u004fN SELECT password FROM users--"}"#),
+        ("content-type: application/json\r\n", br#"{"1' UNION SELECT password FROM users--":1}"#),
+        ("content-type: application/json\r\n", br#"{"q":"ok","q":"1' UNION SELECT password FROM users--"}"#),
+        ("content-type: application/json\r\n", &utf16),
+        ("content-type: application/json; charset=utf-16\r\n", &utf16),
+        ("content-type: application/json\r\ncontent-encoding: gzip\r\n", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
+        (
+            "content-type: multipart/form-data; boundary=x; boundary=b\r\n",
+            b"--b\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\nx\r\n--b--\r\n",
+        ),
+    ] {
+        let mut bytes = format!(
+            "POST /api/x HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\naccept: */*\r\n{fields}content-length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        bytes.extend_from_slice(body);
+        let reply = H1::tls(gate.tls).await.send(bytes).await;
+        assert!(matches!(reply.status, 400 | 403 | 415), "{}: {fields:?} {}", reply.status, body.escape_ascii());
+    }
+    assert_eq!(replica.touched(), (0, 0));
+}

@@ -4,7 +4,7 @@ use crate::harness::{Gate, H1, Replica, h2_request, tls_config, tls_stream, unti
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::ServerName;
 use std::path::Path;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -110,4 +110,30 @@ async fn a_plain_listener_redirects_unless_told_to_serve() {
     assert_eq!((reply.status, reply.header("location")), (308, Some("https://gate.test:8443/a/b?c=d")));
     assert_eq!(H1::plain(gate.plain).await.get("/", "").await.status, 200);
     assert_eq!(replica.seen().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_resumed_and_an_unknown_protocol_is_refused() {
+    let replica = Replica::plain().await;
+    let gate = Gate::start(&[replica.address], "").await;
+    // One client's settings keep its tickets.
+    let config = tls_config(&[&rustls::version::TLS13], &["http/1.1"]);
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        let stream = TcpStream::connect(gate.tls).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut tls = TlsConnector::from(config.clone()).connect(name, stream).await.unwrap();
+        tls.write_all(b"GET / HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        tls.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+        kinds.push(tls.get_ref().1.handshake_kind().unwrap());
+    }
+    assert_eq!(kinds[1], rustls::HandshakeKind::Resumed, "{kinds:?}");
+    let stream = TcpStream::connect(gate.tls).await.unwrap();
+    let unknown = tls_config(&[&rustls::version::TLS13], &["spdy/3"]);
+    let name = ServerName::try_from("localhost").unwrap();
+    assert!(TlsConnector::from(unknown).connect(name, stream).await.is_err(), "RFC 7301 section 3.2");
 }

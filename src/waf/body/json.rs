@@ -1,9 +1,10 @@
 //! JSON, flattened to names and values.
 //!
-//! `{"a": {"b": [1, "x"]}}` gives `json.a.b.0` = `1` and `json.a.b.1` = `x`. Every occurrence of a repeated key is
-//! kept, for which of them the application takes is its own choice. Strings and keys are unescaped; numbers, `true`
-//! and `false` stand as written; `null` is empty; a container without members is an empty value, so that its key is
-//! seen. A whole document that is one value is called `json`.
+//! `{"a": {"b": [1, "x"]}}` gives `json.a.b.0` = `1`, `json.a.b.1` = `x`, and `json.a.b` = `2`: the key of an array
+//! stands with its length, for rules that read names. Every occurrence of a repeated key is kept, for which of them the
+//! application takes is its own choice. Strings and keys are unescaped; numbers, `true` and `false` stand as written;
+//! `null` is empty; a container without members is an empty value, so that its key is seen. A whole document that is
+//! one value is called `json`.
 //!
 //! Strict as RFC 8259: UTF-8 only, no comments, no trailing commas or bytes, no `NaN`, no lone surrogates, no control
 //! characters in strings. An empty body is no document and no fault. Nothing recurses: an explicit stack holds one
@@ -101,10 +102,13 @@ impl Reader<'_> {
                         self.member()?;
                         break;
                     }
-                    (Some(b'}'), Open::Object { path }) | (Some(b']'), Open::Array { path, .. }) => {
-                        self.step();
-                        self.path.truncate(path);
-                        self.open.pop();
+                    (Some(b'}'), Open::Object { path }) => self.close(path),
+                    (Some(b']'), Open::Array { path, next }) => {
+                        self.close(path);
+                        // The key alone, which no rule would see otherwise; the value is the array's length.
+                        if matches!(self.open.last(), Some(Open::Object { .. })) {
+                            self.field(next.to_string().into_bytes())?;
+                        }
                     }
                     (None, _) => return Err("the document ends too early".to_owned()),
                     (_, Open::Object { .. }) => return Err("`,` or `}` is missing".to_owned()),
@@ -148,6 +152,13 @@ impl Reader<'_> {
         self.step();
         self.open.push(container);
         Ok(())
+    }
+
+    /// Behind a closing bracket: back to the container's own name.
+    fn close(&mut self, path: usize) {
+        self.step();
+        self.path.truncate(path);
+        self.open.pop();
     }
 
     /// After an opening bracket: whether a first member follows. An empty container is closed and counts as an empty
@@ -360,7 +371,13 @@ mod tests {
             (r#"{"foo":"bar","mod":"sec"}"#, &[("json.foo", "bar"), ("json.mod", "sec")]),
             (
                 r#"{"a":{"b":[1,"x",{"c":null}]},"d":true}"#,
-                &[("json.a.b.0", "1"), ("json.a.b.1", "x"), ("json.a.b.2.c", ""), ("json.d", "true")],
+                &[
+                    ("json.a.b.0", "1"),
+                    ("json.a.b.1", "x"),
+                    ("json.a.b.2.c", ""),
+                    ("json.a.b", "3"),
+                    ("json.d", "true"),
+                ],
             ),
             (r#"{"a":1,"a":2}"#, &[("json.a", "1"), ("json.a", "2")]),
             (r#"[-0.5e+10, 1E5,0]"#, &[("json.0", "-0.5e+10"), ("json.1", "1E5"), ("json.2", "0")]),

@@ -159,6 +159,16 @@ impl H1 {
         within("a response", self.read(true)).await.expect("the connection ended without a response")
     }
 
+    /// A response behind any interim ones.
+    pub(crate) async fn final_reply(&mut self) -> Reply {
+        loop {
+            let reply = self.reply().await;
+            if !(100..200).contains(&reply.status) {
+                return reply;
+            }
+        }
+    }
+
     /// Whether the gate ends the connection.
     pub(crate) async fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
@@ -200,7 +210,7 @@ impl H1 {
             if status == 100 {
                 continue;
             }
-            let bodiless = is_head || status == 101 || status == 204 || status == 304;
+            let bodiless = is_head || (100..200).contains(&status) || status == 204 || status == 304;
             let body = if bodiless {
                 Vec::new()
             } else if field(&head, "transfer-encoding").is_some() {

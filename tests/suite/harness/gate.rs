@@ -3,7 +3,7 @@
 use super::{H1, Reply, until};
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use tempfile::TempDir;
@@ -59,11 +59,43 @@ impl Gate {
         );
         fs::write(dir.path().join("gate.toml"), text).unwrap();
         prepare(&dir);
+        let config = dir.path().join("gate.toml");
+        Self::run(dir, &config, [tls, plain, admin], &[]).await
+    }
+
+    /// Starts a gate on a file of `config/` as it is, with `more` in its environment.
+    pub(crate) async fn shipped(name: &str, replicas: &[SocketAddr], more: &[(&str, &str)]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let addresses = [free_port(), free_port(), free_port()].map(|p| SocketAddr::from(([127, 0, 0, 1], p)));
+        let [tls, plain, admin] = addresses.map(|address| address.port().to_string());
+        let list: Vec<String> = replicas.iter().map(ToString::to_string).collect();
+        let at = |file: &str| dir.path().join(file).display().to_string();
+        let (list, state, audit) = (list.join(","), at("state"), at("audit.log"));
+        let mut environment = vec![
+            ("GATEHOUSE_TLS_PORT", tls.as_str()),
+            ("GATEHOUSE_HTTP_PORT", plain.as_str()),
+            ("GATEHOUSE_ADMIN_PORT", admin.as_str()),
+            ("GATEHOUSE_UPSTREAM", list.as_str()),
+            ("GATEHOUSE_STATE_DIR", state.as_str()),
+            ("GATEHOUSE_AUDIT_FILE", audit.as_str()),
+        ];
+        environment.extend_from_slice(more);
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+        Self::run(dir, &config, addresses, &environment).await
+    }
+
+    async fn run(
+        dir: TempDir,
+        config: &Path,
+        [tls, plain, admin]: [SocketAddr; 3],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let log = fs::File::create(dir.path().join("stderr.log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
             .args(["run", "--config"])
-            .arg(dir.path().join("gate.toml"))
+            .arg(config)
             .env("NO_COLOR", "1")
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

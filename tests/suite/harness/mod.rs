@@ -1,12 +1,14 @@
 //! What the tests stand on: the program itself, a replica that records, and clients for HTTP/1, HTTP/2 and WebSocket.
 
 mod client;
+pub(crate) mod frames;
 mod gate;
 mod replica;
 
 pub(crate) use client::{H1, Reply, h2_request, tls_config, tls_stream};
+pub(crate) use frames::{Fate, Frames};
 pub(crate) use gate::{Gate, free_port};
-pub(crate) use replica::{Answer, Replica};
+pub(crate) use replica::{Answer, Replica, Seen};
 
 use std::future::Future;
 use std::time::Duration;

@@ -48,6 +48,10 @@ pub(crate) enum Answer {
     BreaksOff,
     /// Closes without a word.
     Closes,
+    /// These bytes as they are; the connection stays open.
+    Raw(Vec<u8>),
+    /// These bytes as they are, then the end.
+    RawThenCloses(Vec<u8>),
     /// 101, then sends back what it gets.
     Echo,
 }
@@ -206,6 +210,12 @@ async fn reply(stream: &mut TcpStream, answer: Answer, request: &Seen, is_head: 
             None
         }
         Answer::Closes => None,
+        Answer::Raw(bytes) => stream.write_all(&bytes).await.ok(),
+        Answer::RawThenCloses(bytes) => {
+            stream.write_all(&bytes).await.ok()?;
+            stream.shutdown().await.ok()?;
+            None
+        }
         Answer::Echo => {
             use base64::Engine as _;
             use sha1::Digest as _;

@@ -1,0 +1,293 @@
+//! Clients that take more than their share: each is bounded, and the next client is served.
+
+use crate::harness::{Answer, Fate, Frames, Gate, H1, Replica, frames, tls_stream, until, within};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+const GET: &[(&[u8], &[u8])] = &[
+    (b":method", b"GET"),
+    (b":scheme", b"https"),
+    (b":authority", b"gate.test"),
+    (b":path", b"/"),
+    (b"user-agent", b"suite"),
+];
+
+async fn still_serves(gate: &Gate) {
+    assert_eq!(H1::tls(gate.tls).await.get("/", "").await.status, 200, "the next client");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_counted_and_those_over_the_limit_closed() {
+    let replica = Replica::plain().await;
+    // The section stands at the end, where the harness has put its own first.
+    let gate = Gate::start_with(&[replica.address], "", |dir| {
+        let path = dir.path().join("gate.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("[server]\n", "[server]\nmax_connections_per_address = 4\n")).unwrap();
+    })
+    .await;
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        let mut h1 = H1::tls(gate.tls).await;
+        assert_eq!(h1.get("/", "").await.status, 200);
+        open.push(h1);
+    }
+    let mut fifth = H1::plain(gate.plain).await;
+    assert!(fifth.is_closed().await, "closed without a word");
+    assert_eq!(open[0].get("/", "").await.status, 200, "those that are in stay");
+    drop(open);
+    until("room", async || H1::try_get(gate.plain, "/").await.is_some_and(|reply| reply.status == 200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_in_the_middle_gives_everything_back() {
+    let replica = Replica::start(|seen| match seen.target() {
+        "/slow" => Answer::Late(Duration::from_secs(3600), Box::new(Answer::ok("never"))),
+        "/large" => Answer::ok(vec![b'x'; 8 << 20]),
+        _ => Answer::ok("hello"),
+    })
+    .await;
+    let gate = Gate::start(&[replica.address], "").await;
+    let mut left = Vec::new();
+    for _ in 0..20 {
+        let mut upload = H1::tls(gate.tls).await;
+        let head =
+            "POST /up HTTP/1.1\r\nhost: gate.test\r\ncontent-type: text/plain\r\ncontent-length: 1000000\r\n\r\n";
+        upload.write(format!("{head}{}", "x".repeat(500_000)).as_bytes()).await.unwrap();
+        left.push(upload);
+        for target in ["/slow", "/large"] {
+            let mut h1 = H1::tls(gate.tls).await;
+            let head = format!("GET {target} HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\n\r\n");
+            h1.write(head.as_bytes()).await.unwrap();
+            left.push(h1);
+        }
+        let mut frames = Frames::open(gate.tls, &[]).await;
+        frames.headers(1, GET, true).await.unwrap();
+    }
+    until("bodies to be held", async || gate.metric("gatehouse_held_bytes").await > 5_000_000.0).await;
+    drop(left);
+    until("everything to be given back", async || {
+        gate.metric("gatehouse_held_bytes").await == 0.0
+            && gate.metric("gatehouse_connections{listener=\"tls\"}").await == 0.0
+    })
+    .await;
+    assert!(replica.seen().iter().all(|seen| seen.target() != "/up"), "half a body is passed to nobody");
+    still_serves(&gate).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_nothing_costs_little_and_is_let_go() {
+    let replica = Replica::start(|seen| match seen.target() {
+        "/large" => Answer::ok(vec![b'x'; 64 << 20]),
+        _ => Answer::ok("hello"),
+    })
+    .await;
+    let gate = Gate::start(&[replica.address], "[timeouts]\nsend_idle = \"2s\"\n[cache]\nenabled = false\n").await;
+    still_serves(&gate).await;
+    let before = gate.memory("VmRSS");
+    let mut deaf = Vec::new();
+    for _ in 0..10 {
+        let mut h1 = H1::tls(gate.tls).await;
+        h1.write(b"GET /large HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\n\r\n").await.unwrap();
+        deaf.push(h1);
+    }
+    until("all to be asked for", async || replica.seen().iter().filter(|s| s.target() == "/large").count() == 10).await;
+    let mut most = 0;
+    until("all to be let go", async || {
+        most = most.max(gate.memory("VmRSS"));
+        gate.metric("gatehouse_connections{listener=\"tls\"}").await == 0.0
+    })
+    .await;
+    let grown = most.saturating_sub(before) / 1024;
+    println!("ten deaf readers of 64 MiB each: {grown} MiB more");
+    assert!(grown < 64, "{grown} MiB");
+    still_serves(&gate).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_streams_opened_and_reset_end_the_connection() {
+    let replica = Replica::start(|_| Answer::Late(Duration::from_millis(200), Box::new(Answer::ok("hello")))).await;
+    let gate = Gate::start(&[replica.address], "").await;
+    let mut client = Frames::open(gate.tls, &[]).await;
+    let mut opened = 0;
+    for i in 0..20_000u32 {
+        let stream = 2 * i + 1;
+        if client.headers(stream, GET, true).await.is_err()
+            || client.send(frames::RST_STREAM, 0, stream, &8u32.to_be_bytes()).await.is_err()
+        {
+            break;
+        }
+        opened += 1;
+    }
+    client.ended().await;
+    let asked = replica.seen().len();
+    println!("ended after at most {opened} streams opened and reset; the replica saw {asked}");
+    assert!(asked < 2_000, "{asked}");
+    still_serves(&gate).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_streams_beyond_the_limit_are_refused() {
+    let replica = Replica::start(|_| Answer::Late(Duration::from_secs(2), Box::new(Answer::ok("hello")))).await;
+    let gate = Gate::start(&[replica.address], "[cache]\nenabled = false\n").await;
+    let mut client = Frames::open(gate.tls, &[]).await;
+    for i in 0..200u32 {
+        client.headers(2 * i + 1, GET, true).await.unwrap();
+    }
+    let mut refused = 0;
+    let count = async {
+        while let Some((kind, _, _, payload)) = client.next().await {
+            // REFUSED_STREAM: nothing of it was done (RFC 9113 section 8.7).
+            refused += usize::from(kind == frames::RST_STREAM && payload == [0, 0, 0, 7]);
+            if kind == frames::HEADERS {
+                break;
+            }
+        }
+    };
+    within("an answer", count).await;
+    assert!(refused >= 72, "{refused} of 200 refused");
+    assert!(replica.seen().len() <= 128);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_floods_of_what_costs_nothing_to_send_stay_bounded() {
+    let replica = Replica::plain().await;
+    let gate = Gate::start(&[replica.address], "[timeouts]\nhead = \"3s\"\nkeepalive = \"3s\"\n").await;
+    still_serves(&gate).await;
+    let before = gate.memory("VmRSS");
+
+    // A field block that never ends (CONTINUATION), 64 MiB of it.
+    let mut endless = Frames::open(gate.tls, &[]).await;
+    let flood = async {
+        endless.send(frames::HEADERS, frames::END_STREAM, 1, &frames::block(GET)).await?;
+        let piece = frames::block(&[(b"x-a", &[b'x'; 16_000])]);
+        for _ in 0..4_000 {
+            endless.send(frames::CONTINUATION, 0, 1, &piece).await?;
+        }
+        std::io::Result::Ok(())
+    };
+    assert!(within("the end of it", flood).await.is_err(), "cut off");
+
+    // Fields that are small on the wire and large when read: one entry of the table, named over and over.
+    let mut bomb = Frames::open(gate.tls, &[]).await;
+    let mut block = frames::block(GET);
+    block.extend([0x40, 3, b'x', b'-', b'b', 0x7f, 0x80 + 0x21, 0x1e]);
+    block.extend([b'x'; 127 + 0x21 + 128 * 0x1e]);
+    block.extend([0xbe; 10_000]);
+    bomb.send(frames::HEADERS, frames::END_HEADERS | frames::END_STREAM, 1, &block).await.unwrap();
+    assert!(bomb.fate(1).await.is_refusal());
+
+    // Questions that want an answer, from somebody who reads none.
+    for (kind, payload) in [(frames::PING, &[0u8; 8][..]), (frames::SETTINGS, &[0, 3, 0, 0, 0, 100])] {
+        let mut asking = Frames::open(gate.tls, &[]).await;
+        let flood = async {
+            for _ in 0..200_000 {
+                asking.send(kind, 0, 0, payload).await?;
+            }
+            std::io::Result::Ok(())
+        };
+        // Either it is cut off, or it is not read any more: both are bounds.
+        let _ = tokio::time::timeout(Duration::from_secs(4), flood).await;
+    }
+    let grown = gate.memory("VmHWM").saturating_sub(before) / 1024;
+    println!("after the floods: peak {grown} MiB above the start");
+    assert!(grown < 64, "{grown} MiB");
+    assert_eq!(replica.touched().0, 1, "the one good request alone");
+    still_serves(&gate).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_readers_that_open_no_window_hold_little_and_are_let_go() {
+    let replica = Replica::start(|seen| match seen.target() {
+        "/large" => Answer::ok(vec![b'x'; 4 << 20]),
+        _ => Answer::ok("hello"),
+    })
+    .await;
+    let times = "[timeouts]\nsend_idle = \"2s\"\nkeepalive = \"2s\"\n[cache]\nenabled = false\n";
+    let gate = Gate::start(&[replica.address], times).await;
+    still_serves(&gate).await;
+    let before = gate.memory("VmRSS");
+    // SETTINGS_INITIAL_WINDOW_SIZE 0: no byte of a body may be sent.
+    let mut client = Frames::open(gate.tls, &[(4, 0)]).await;
+    let large: Vec<(&[u8], &[u8])> =
+        GET.iter().map(|(n, v)| (*n, if *n == b":path" { b"/large" } else { *v })).collect();
+    for i in 0..100u32 {
+        client.headers(2 * i + 1, &large, true).await.unwrap();
+    }
+    let mut most = 0;
+    until("all to be let go", async || {
+        most = most.max(gate.memory("VmRSS"));
+        gate.metric("gatehouse_connections{listener=\"tls\"}").await == 0.0
+    })
+    .await;
+    let grown = most.saturating_sub(before) / 1024;
+    println!("a hundred streams of 4 MiB without a window: {grown} MiB more");
+    // Of each stream the window that is judged, what the rules made of it, and what is under way.
+    assert!(grown < 400, "{grown} MiB");
+    still_serves(&gate).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_of_1_mb_over_http2_is_refused() {
+    let replica = Replica::plain().await;
+    let gate = Gate::start(&[replica.address], "").await;
+    let mut client = Frames::open(gate.tls, &[]).await;
+    let large = frames::block(&[(b"x-a", &vec![b'x'; 1 << 20])]);
+    let mut pieces = large.chunks(16_000);
+    let sent = async {
+        let mut first = frames::block(GET);
+        first.extend_from_slice(pieces.next().unwrap());
+        // A frame may have 16 KiB (RFC 9113 section 4.2).
+        client.send(frames::HEADERS, frames::END_STREAM, 1, &first).await?;
+        while let Some(piece) = pieces.next() {
+            let end = if pieces.len() == 0 { frames::END_HEADERS } else { 0 };
+            client.send(frames::CONTINUATION, end, 1, piece).await?;
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = sent.await;
+    let fate = client.fate(1).await;
+    assert!(matches!(fate, Fate::Status(431) | Fate::Reset | Fate::Ended), "{fate:?}");
+    assert_eq!(replica.touched(), (0, 0));
+    still_serves(&gate).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_new_users_does_not_grow_the_limiter() {
+    let replica = Replica::plain().await;
+    let more = "[client]\ntrusted = \"127.0.0.1\"\n[limits]\nmax_keys = 1000\n[limits.default]\nrate = \"100/m\"\n";
+    let gate = Gate::start(&[replica.address], more).await;
+    let mut h1 = H1::plain(gate.plain).await;
+    for i in 0..3_000u32 {
+        let address = std::net::Ipv4Addr::from(0x0a00_0000 + i);
+        let reply = h1.get("/", &format!("x-forwarded-for: {address}\r\n")).await;
+        assert!(matches!(reply.status, 200 | 429), "{}", reply.status);
+    }
+    let keys = gate.metric("gatehouse_limit_keys").await;
+    assert!(keys <= 1_100.0, "{keys} buckets");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_on_every_socket_and_at_every_stage() {
+    let replica = Replica::plain().await;
+    let gate =
+        Gate::start(&[replica.address], "[timeouts]\nhandshake = \"1s\"\nhead = \"1s\"\nkeepalive = \"1s\"\n").await;
+    let noise: Vec<u8> = (0..4_000u32).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+    for round in 0..20 {
+        let noise = &noise[round * 97..];
+        for address in [gate.tls, gate.plain, gate.admin] {
+            let mut raw = TcpStream::connect(address).await.unwrap();
+            let _ = raw.write_all(noise).await;
+        }
+        for alpn in ["h2", "http/1.1"] {
+            let mut tls = tls_stream(gate.tls, alpn).await;
+            let _ = tls.write_all(noise).await;
+            let mut frames = Frames::open(gate.tls, &[]).await;
+            let _ = frames.send(noise[0], noise[1], 1, &noise[2..200]).await;
+        }
+    }
+    still_serves(&gate).await;
+    assert_eq!(replica.seen().len(), 1);
+    assert!(!gate.log().contains("panicked"), "{}", gate.log());
+}
