@@ -384,6 +384,9 @@ impl admin::Source for View {
         kept.metrics.cache_entries.set(gauge(stats.entries));
         let held = self.0.pages.saturating_sub(kept.held.available_permits()) * PAGE;
         kept.metrics.held_bytes.set(gauge(held as u64));
+        for table in self.0.gate.current().limits.tables() {
+            kept.metrics.limit_table(table.policy, table.users, table.overflowed);
+        }
         kept.metrics.render()
     }
 }
@@ -402,6 +405,6 @@ pub fn verify(config: &Config) -> Result<Vec<String>, Vec<Fault>> {
         format!("{} routes, {} replicas", s.policy.routes().len(), s.pool.replicas().len()),
         format!("{} addresses and networks in reputation lists", s.reputation.entries()),
     ];
-    lines.extend(s.inspect.warnings().iter().map(|warning| format!("warning: {warning}")));
+    lines.extend(s.inspect.warnings().iter().chain(&s.warnings).map(|warning| format!("warning: {warning}")));
     Ok(lines)
 }

@@ -156,6 +156,8 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                 limits: limits.names().map(|name| (name.clone(), metrics.limit(name))).collect(),
                 replicas: pool.replicas().iter().map(|r| (r.name().clone(), metrics.replica(r.name()))).collect(),
             };
+            let mut warnings = certificates.warnings().to_vec();
+            warnings.extend(users.warnings().into_iter().map(|warning| warning.under("client")));
             let snapshot = Snapshot {
                 generation: GENERATION.fetch_add(1, Ordering::Relaxed) + 1,
                 config: config.clone(),
@@ -182,7 +184,7 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                     .iter()
                     .map(|expiry| (expiry.names.first().cloned().unwrap_or_default(), expiry.not_after))
                     .collect(),
-                warnings: certificates.warnings().to_vec(),
+                warnings,
                 certificate_files: certificates.files().to_vec(),
             };
             Ok(Built { snapshot, certificates })

@@ -88,8 +88,7 @@ impl Users {
     ///
     /// # Errors
     ///
-    /// Keys without a usable name or secret, two users with one key, files that cannot be read, and `required` where
-    /// nobody has a key.
+    /// Keys without a usable name or secret, two users with one key, and files that cannot be read.
     pub fn build(settings: &Settings, base: &Path) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let key_header = header_name(&settings.key_header, "key_header", &mut faults);
@@ -113,10 +112,6 @@ impl Users {
             }
         }
         let required = settings.required == Requirement::Required;
-        if required && by_key.is_empty() && faults.is_empty() {
-            let what = "a key is required, but nobody has one, so every request would be refused";
-            faults.push(Fault::key("required", what, "add [[client.keys]] or write \"optional\""));
-        }
         if faults.is_empty() { Ok(Self { by_key, key_header, required, files }) } else { Err(faults) }
     }
 
@@ -142,6 +137,13 @@ impl Users {
     /// what it never sees it cannot log. Credentials unknown to us are not among them.
     pub fn spent(&self, headers: &HeaderMap) -> Vec<HeaderName> {
         self.presented(headers).map(|presented| presented.ours).unwrap_or_default()
+    }
+
+    /// What will surprise whoever set this up, though it is sound: closed to everybody is a state one may want.
+    pub fn warnings(&self) -> Vec<Fault> {
+        let what = "a key is required, but nobody has one, so every request is answered 401";
+        let closed = self.required && self.by_key.is_empty();
+        closed.then(|| Fault::key("required", what, "add [[client.keys]] or write \"optional\"")).into_iter().collect()
     }
 
     /// Files that keys were read from: when one changes, the configuration is to be loaded anew.
@@ -344,7 +346,10 @@ mod tests {
             assert!(!shown.contains("0123456789"), "no secret is shown");
         }
         let nobody = Settings { required: Requirement::Required, ..Settings::default() };
-        assert!(Users::build(&nobody, Path::new("")).unwrap_err()[0].to_string().starts_with("required: "));
+        let closed = Users::build(&nobody, Path::new("")).unwrap();
+        assert!(closed.warnings()[0].to_string().starts_with("required: "));
+        assert!(users("required = \"required\"").warnings().is_empty());
+        assert_eq!(identify(&closed, &[("x-api-key", "anything that is a key")]), "401");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! judged.
 
 use super::session::ReplayBody;
+use crate::facts::UserKey;
 use crate::gate::Exchange;
 use crate::request::hop;
 use bytes::Bytes;
@@ -83,6 +84,10 @@ fn fields(x: &Exchange) -> Result<Vec<(HeaderName, HeaderValue)>> {
     let request = x.request.as_ref().ok_or_else(unread)?;
     let s = &x.snapshot;
     let gone = hop::fields(&x.headers);
+    let spent = match x.user {
+        UserKey::ApiKey(_) => s.users.spent(&x.headers),
+        UserKey::Address(_) => Vec::new(),
+    };
     let authority = request.authority().to_string();
     let mut out = Vec::with_capacity(x.headers.len() + 8);
     let host = HeaderValue::from_str(&authority).or_err(ErrorType::InternalError, "authority is no field value")?;
@@ -97,6 +102,7 @@ fn fields(x: &Exchange) -> Result<Vec<(HeaderName, HeaderValue)>> {
             || (*name == header::ACCEPT_ENCODING && plain_responses)
             || (*name == header::COOKIE && request.joined_cookie().is_some())
             || gone.contains(name)
+            || spent.contains(name)
             || s.forwarding.strips(name.as_str());
         if ends_here {
             continue;

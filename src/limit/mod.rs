@@ -74,6 +74,17 @@ impl Shape {
     }
 }
 
+/// How full a limit is.
+#[derive(Debug, Clone, Copy)]
+pub struct Table<'a> {
+    /// The limit's name.
+    pub policy: &'a str,
+    /// Users with a bucket now.
+    pub users: u64,
+    /// Requests counted on an overflow bucket since the buckets were made.
+    pub overflowed: u64,
+}
+
 impl Limits {
     /// Builds the limits, going on with the buckets of `previous` where a policy's shape is unchanged.
     ///
@@ -180,14 +191,13 @@ impl Limits {
         }
     }
 
-    /// How many buckets each limit holds now.
-    pub fn buckets(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
-        self.all().map(|policy| (&policy.name, policy.buckets.len()))
-    }
-
-    /// How many requests each limit has counted on an overflow bucket since its buckets were made.
-    pub fn overflowed(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
-        self.all().map(|policy| (&policy.name, policy.buckets.overflowed()))
+    /// How full the limits are.
+    pub fn tables(&self) -> impl Iterator<Item = Table<'_>> {
+        self.all().map(|policy| Table {
+            policy: &policy.name,
+            users: policy.buckets.len() as u64,
+            overflowed: policy.buckets.overflowed(),
+        })
     }
 
     fn exact(&self, name: &str) -> Option<&Policy> {

@@ -78,7 +78,7 @@ fn switched_off_nothing_is_counted() {
     for _ in 0..10 {
         assert_eq!(limits.take(&user(1), None, time.at(Duration::ZERO)), Ok(None));
     }
-    assert_eq!(limits.buckets().map(|(_, n)| n).sum::<usize>(), 0);
+    assert_eq!(limits.tables().map(|table| table.users).sum::<u64>(), 0);
 }
 
 #[test]
@@ -102,11 +102,11 @@ fn a_flood_of_new_users_is_bounded_and_spares_the_known() {
     let known = user(1 << 39);
     assert!(limits.take(&known, None, time.at(Duration::ZERO)).is_ok());
     let admitted = (0..40_000).filter(|n| limits.take(&user(*n), None, time.at(SECOND)).is_ok()).count();
-    let held: usize = limits.buckets().map(|(_, n)| n).sum();
+    let held: u64 = limits.tables().map(|table| table.users).sum();
     assert!(held <= 4096, "{held} buckets");
     // Each bucket once, and at most burst from the overflow bucket of each of the 32 shards.
     assert!(admitted <= 4096 + 32 * 2, "{admitted} admitted");
-    assert!(limits.overflowed().map(|(_, n)| n).sum::<u64>() > 30_000);
+    assert!(limits.tables().map(|table| table.overflowed).sum::<u64>() > 30_000);
     assert!(limits.take(&known, None, time.at(SECOND)).is_ok(), "a known user keeps the bucket");
     assert!(limits.take(&known, None, time.at(SECOND)).is_err(), "with what was left in it");
     assert!(limits.take(&user(1 << 40), None, time.at(2 * SECOND)).is_err(), "strangers wait while the flood lasts");
@@ -120,7 +120,7 @@ fn a_flood_of_new_users_is_bounded_and_spares_the_known() {
     // The first newcomer after the flood finds room without any housekeeping.
     assert!(limits.take(&user(1 << 41), None, time.at(120 * SECOND)).is_ok());
     limits.housekeep(time.at(600 * SECOND));
-    assert_eq!(limits.buckets().map(|(_, n)| n).sum::<usize>(), 0, "all are whole and gone");
+    assert_eq!(limits.tables().map(|table| table.users).sum::<u64>(), 0, "all are whole and gone");
 }
 
 /// The module's figure: an entry and its control byte in a table that is at worst 7/16 full.
@@ -137,7 +137,7 @@ fn housekeeping_keeps_what_is_spent() {
     }
     limits.take(&user(2), None, time.at(Duration::ZERO)).unwrap();
     limits.housekeep(time.at(5 * SECOND));
-    assert_eq!(limits.buckets().map(|(_, n)| n).sum::<usize>(), 1);
+    assert_eq!(limits.tables().map(|table| table.users).sum::<u64>(), 1);
     assert_eq!(limits.take(&user(1), None, time.at(5 * SECOND)).unwrap().unwrap().remaining, 4);
 }
 

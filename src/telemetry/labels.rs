@@ -62,8 +62,6 @@ labels! {
         Refuse = "refuse",
         /// There was none, and detect mode let the request pass.
         Detect = "detect",
-        /// The limiter had no memory left for a new key and used the shared bucket.
-        Overflow = "overflow",
     }
 
     /// What reputation said about the client's address.

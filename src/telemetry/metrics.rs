@@ -126,6 +126,8 @@ pub struct Metrics {
     rule_hits: IntCounterVec,
     rule_ids: Mutex<BTreeSet<u64>>,
     limit_decisions: IntCounterVec,
+    limit_keys: IntGaugeVec,
+    limit_overflows: IntCounterVec,
     replica_healthy: IntGaugeVec,
     replica_requests: IntCounterVec,
     replica_names: Mutex<HashSet<String>>,
@@ -205,6 +207,12 @@ impl Metrics {
             "Decisions of the rate limits, by policy.",
             &["policy", "decision"],
         )?;
+        let limit_keys = b.gauges("gatehouse_limit_keys", "Users with a token bucket now, by policy.", &["policy"])?;
+        let limit_overflows = b.counters(
+            "gatehouse_limit_overflows_total",
+            "Requests counted on a shared bucket because more users came than buckets fit, by policy.",
+            &["policy"],
+        )?;
         let reputation =
             b.counters("gatehouse_reputation_decisions_total", "Decisions of the address lists.", &["decision"])?;
         let cache =
@@ -279,6 +287,8 @@ impl Metrics {
             rule_hits,
             rule_ids: Mutex::default(),
             limit_decisions,
+            limit_keys,
+            limit_overflows,
             replica_healthy,
             replica_requests,
             replica_names: Mutex::default(),
@@ -322,6 +332,14 @@ impl Metrics {
             }
             keep
         });
+    }
+
+    /// What a rate limit holds now: users with a bucket, and requests that found no room for one since the start.
+    pub fn limit_table(&self, policy: &str, keys: u64, overflows: u64) {
+        self.limit_keys.with_label_values(&[policy]).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        let counter = self.limit_overflows.with_label_values(&[policy]);
+        counter.reset();
+        counter.inc_by(overflows);
     }
 
     /// The handle of a rate limit, by its name in the configuration.

@@ -56,7 +56,9 @@ async fn users_and_addresses_have_buckets_of_their_own() {
         0,
         "the same user"
     );
-    assert_eq!(replica.seen().pop().unwrap().header("x-archon-user"), Some("ci"));
+    let seen = replica.seen().pop().unwrap();
+    assert_eq!(seen.header("x-archon-user"), Some("ci"));
+    assert_eq!(seen.header("x-api-key"), None, "a key of ours is spent here");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

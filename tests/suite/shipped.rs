@@ -180,6 +180,20 @@ async fn archon_gets_its_streams_uploads_and_signed_bodies_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_required_key_comes_from_the_environment() {
+    let replica = archon().await;
+    let key = "a-key-of-sixteen-or-more";
+    for (own, expected) in [("", 401), (key, 200)] {
+        let more = [("GATEHOUSE_AUTH", "required"), ("GATEHOUSE_API_KEY", own)];
+        let gate = Gate::shipped("archon.toml", &[replica.address], &more).await;
+        let mut h1 = H1::tls(gate.tls).await;
+        assert_eq!(h1.get("/api/x", &format!("x-api-key: {key}\r\n")).await.status, expected);
+        assert_eq!(h1.get("/api/x", "").await.status, 401);
+        assert_eq!(h1.get("/api/x", "authorization: Bearer not-known-to-anybody\r\n").await.status, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn archons_variables_do_what_they_say() {
     let replica = archon().await;
     let optional = Gate::shipped("archon.toml", &[replica.address], &[]).await;

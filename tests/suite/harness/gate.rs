@@ -139,7 +139,7 @@ impl Gate {
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let text = H1::try_get(self.admin, "/metrics").await.expect("metrics").text();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        value.unwrap_or(0.0)
+        value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
     }
 
     /// Sends it a signal.
