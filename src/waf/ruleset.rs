@@ -52,11 +52,11 @@ pub enum LimitAction {
 pub struct Settings {
     /// `SecRuleEngine`; off unless it is written, as in ModSecurity.
     pub mode: Mode,
-    /// `SecRequestBodyAccess`: whether phase 2 sees the body.
+    /// `SecRequestBodyAccess`: whether phase 2 sees the body; it does unless told otherwise, as in libmodsecurity.
     pub request_body_access: bool,
     /// `SecRequestBodyLimit`: largest body with files.
     pub request_body_limit: usize,
-    /// `SecRequestBodyNoFilesLimit`: largest body that is not `multipart/form-data`.
+    /// `SecRequestBodyNoFilesLimit`: largest body, without the contents of files.
     pub request_body_no_files_limit: usize,
     /// `SecRequestBodyLimitAction`
     pub request_body_limit_action: LimitAction,
@@ -74,7 +74,7 @@ pub struct Settings {
     pub response_mime_types: Vec<String>,
     /// `SecResponseBodyLimit`
     pub response_body_limit: usize,
-    /// `SecResponseBodyLimitAction`
+    /// `SecResponseBodyLimitAction`; what fits is inspected unless told otherwise, as in libmodsecurity.
     pub response_body_limit_action: LimitAction,
     /// `SecAuditEngine`
     pub audit_engine: AuditEngine,
@@ -83,6 +83,8 @@ pub struct Settings {
     /// `SecGatehouseWorkLimit` (this engine's own): most bytes that the transformations and operators of one
     /// transaction read together.
     pub work_limit: u64,
+    /// `SecWebAppId`: WEBAPPID.
+    pub web_app_id: String,
     /// `SecComponentSignature`, one text a directive.
     pub component_signatures: Vec<String>,
 }
@@ -91,7 +93,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             mode: Mode::Off,
-            request_body_access: false,
+            request_body_access: true,
             request_body_limit: 128 << 20,
             request_body_no_files_limit: 1 << 20,
             request_body_limit_action: LimitAction::Reject,
@@ -102,10 +104,11 @@ impl Default for Settings {
             response_body_access: false,
             response_mime_types: vec!["text/plain".to_owned(), "text/html".to_owned()],
             response_body_limit: 512 << 10,
-            response_body_limit_action: LimitAction::Reject,
+            response_body_limit_action: LimitAction::ProcessPartial,
             audit_engine: AuditEngine::RelevantOnly,
             collection_timeout: 3600,
             work_limit: 1 << 30,
+            web_app_id: String::new(),
             component_signatures: Vec::new(),
         }
     }
@@ -315,7 +318,7 @@ impl Template {
 pub(crate) enum Piece {
     Literal(Box<[u8]>),
     Tx(usize),
-    Variable(Variable, Option<Box<[u8]>>),
+    Variable(Variable, Selector),
 }
 
 /// The TX variables that the rules name, each with its slot. The first ten are the captures.

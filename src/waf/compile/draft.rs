@@ -212,6 +212,7 @@ impl Collector<'_> {
         actions: Vec<(Place, Action)>,
         whole: bool,
     ) -> OpenChain {
+        let action = test.is_none();
         let id = actions.iter().rev().find_map(|(place, a)| match a {
             Action::Id(id) => Some((*id, *place)),
             _ => None,
@@ -221,6 +222,9 @@ impl Collector<'_> {
             _ => None,
         });
         match id {
+            None if whole && action => {
+                self.report.warning(at, "this SecAction has no id, so nothing can name it", "add id:NUMBER");
+            }
             None if whole => self.report.error(at, "this rule has no id", "add id:NUMBER to its actions"),
             Some((id, place)) => {
                 if let Some(first) = self.ids.get(&id) {
@@ -245,7 +249,7 @@ impl Collector<'_> {
                 defaults: self.current.get(phase.index()).copied().flatten(),
             },
             last: at,
-            sound: id.is_some(),
+            sound: id.is_some() || action,
         }
     }
 
@@ -253,19 +257,18 @@ impl Collector<'_> {
     fn check_link(&mut self, actions: &[(Place, Action)]) {
         for (at, action) in actions {
             let name = match action {
-                Action::Id(_) => "id",
                 Action::Phase(_) => "phase",
                 Action::Skip(_) => "skip",
                 Action::SkipAfter(_) => "skipAfter",
                 Action::Disruptive(Disruptive::Pass) => continue,
                 Action::Disruptive(_) => "a disruptive action",
-                Action::Msg(_)
+                Action::Id(_)
+                | Action::Msg(_)
                 | Action::LogData(_)
                 | Action::Tag(_)
                 | Action::Severity(_)
                 | Action::Log(_)
-                | Action::AuditLog(_)
-                | Action::Status(_) => {
+                | Action::AuditLog(_) => {
                     self.report.warning(
                         *at,
                         "this has no effect in a chained rule",
@@ -282,10 +285,12 @@ impl Collector<'_> {
     fn defaults(&mut self, at: Place, written: &[ast::Action]) {
         let actions = self.actions(written);
         let mut phase = None;
+        let block = |action: &Action| matches!(action, Action::Disruptive(Disruptive::Block));
+        let other = actions.iter().any(|(_, a)| matches!(a, Action::Disruptive(_)) && !block(a));
         for (place, action) in &actions {
             match action {
                 Action::Phase(p) => phase = Some(*p),
-                Action::Disruptive(Disruptive::Block) => {
+                action if block(action) && !other => {
                     self.report.error(*place, "block cannot be its own default", "write pass, deny, drop or redirect");
                 }
                 Action::Disruptive(_)
@@ -293,7 +298,7 @@ impl Collector<'_> {
                 | Action::Log(_)
                 | Action::AuditLog(_)
                 | Action::Tag(_)
-                | Action::Transform(_)
+                | Action::Transform(Some(_))
                 | Action::Remark => {}
                 _ => self.report.error(
                     *place,
@@ -308,6 +313,7 @@ impl Collector<'_> {
             }
             return;
         };
+        let actions = actions.into_iter().filter(|(_, action)| !block(action)).collect();
         self.draft.defaults.push(Defaults { actions });
         if let Some(current) = self.current.get_mut(phase.index()) {
             *current = Some(self.draft.defaults.len() - 1);

@@ -149,6 +149,12 @@ impl Lowering<'_> {
         for (at, action) in rule.links.first().into_iter().flat_map(|link| &link.actions) {
             head.take(*at, action);
         }
+        // The last link to say it decides the status of the whole chain.
+        for (_, action) in rule.links.iter().skip(1).flat_map(|link| &link.actions) {
+            if let Action::Status(status) = action {
+                head.status = Some(*status);
+            }
+        }
         if rule.links.len() > MAX_CHAIN {
             self.report.error(rule.at, format!("a chain of more than {MAX_CHAIN} rules"), "split it");
         }
@@ -330,6 +336,7 @@ impl Lowering<'_> {
             (Shape::Document, Some(ast::Selector::Name(path))) if path == "/*" || path == "//@*" => {
                 Some(Selector::name(path))
             }
+            (Shape::Document, None) => Some(Selector::name("/*")),
             (Shape::Document, _) => {
                 self.report.error(
                     at,

@@ -41,7 +41,6 @@ const NO_EFFECT: &[(&str, &str)] = &[
     ("SecUploadDir", "uploads are never written to disk"),
     ("SecUploadFileMode", "uploads are never written to disk"),
     ("SecUploadKeepFiles", "uploads are never written to disk"),
-    ("SecWebAppId", "it has no meaning here"),
     ("SecXmlExternalEntity", "external entities are never loaded"),
 ];
 
@@ -100,6 +99,7 @@ const KNOWN: &[&str] = &[
     "SecRuleUpdateTargetByTag",
     "SecUnicodeMapFile",
     "SecUploadFileLimit",
+    "SecWebAppId",
 ];
 
 /// Largest body that may be asked for: what fits in memory many times over is no protection.
@@ -156,6 +156,7 @@ pub(super) fn apply(directive: &Directive, words: &[Text], settings: &mut Settin
             }
         }
         "secresponsebodymimetypesclear" => settings.response_mime_types.clear(),
+        "secwebappid" => settings.web_app_id = joined,
         "seccomponentsignature" => settings.component_signatures.push(joined),
         "secunicodemapfile" => {
             if words.get(1).is_some_and(|page| page.value != "20127") {

@@ -1,9 +1,9 @@
-//! Text with macros: `%{NAME}`, `%{NAME.member}` and `%{NAME:member}`.
+//! Text with macros: `%{NAME}`, `%{NAME.member}`, `%{NAME:member}` and `%{NAME:/regex/}`, the first that matches.
 
 use super::Report;
 use crate::diagnostic::{Place, nearest};
 use crate::ruleset::{Piece, Template, TxNames};
-use crate::variable::{Shape, Variable};
+use crate::variable::{Selector, Shape, Variable};
 
 /// Compiles a text. A macro that names nothing expands to nothing, as in ModSecurity, with a warning.
 pub(super) fn compile(text: &str, at: Place, tx: &mut TxNames, report: &mut Report) -> Template {
@@ -42,12 +42,21 @@ fn resolve(name: &str, at: Place, tx: &mut TxNames, report: &mut Report) -> Opti
         return None;
     };
     match (variable, member) {
+        (_, Some(member)) if member.len() > 1 && member.starts_with('/') && member.ends_with('/') => {
+            match Selector::regex(member.get(1..member.len() - 1).unwrap_or_default()) {
+                Ok(selector) => Some(Piece::Variable(variable, selector)),
+                Err(fault) => {
+                    report.error(at, format!("%{{{name}}}: this selector is no regular expression"), fault);
+                    None
+                }
+            }
+        }
         (Variable::Tx, Some(member)) => Some(Piece::Tx(tx.intern(member.as_bytes()))),
         (_, Some(_)) if variable.shape() == Shape::Single => {
             report.warning(at, format!("%{{{name}}}: {} has no members", variable.name()), "it expands to nothing");
             None
         }
-        (_, member) => Some(Piece::Variable(variable, member.map(|m| m.to_ascii_lowercase().into_bytes().into()))),
+        (_, member) => Some(Piece::Variable(variable, member.map_or(Selector::All, Selector::name))),
     }
 }
 
@@ -65,6 +74,7 @@ mod tests {
             ("a%{NOPE}b", "'ab'", 1),
             ("100%{ and %{open", "'100%{ and %{open'", 0),
             ("%{REQUEST_LINE.x}", "", 1),
+            ("%{ARGS:/^a.b/} %{tx./c/}", "ARGS:/…/ ' ' TX:/…/", 0),
         ];
         for (text, want, warnings) in table {
             let (mut tx, mut report) = (TxNames::new(), Report::default());
@@ -75,8 +85,9 @@ mod tests {
                 .map(|piece| match piece {
                     Piece::Literal(l) => format!("'{}'", String::from_utf8_lossy(l)),
                     Piece::Tx(slot) => format!("tx:{}", String::from_utf8_lossy(tx.name(*slot))),
-                    Piece::Variable(v, None) => v.name().to_owned(),
-                    Piece::Variable(v, Some(m)) => format!("{}:{}", v.name(), String::from_utf8_lossy(m)),
+                    Piece::Variable(v, Selector::All) => v.name().to_owned(),
+                    Piece::Variable(v, Selector::Name(m)) => format!("{}:{}", v.name(), String::from_utf8_lossy(m)),
+                    Piece::Variable(v, _) => format!("{}:/…/", v.name()),
                 })
                 .collect();
             assert_eq!(shown.join(" "), *want, "{text}");

@@ -78,6 +78,15 @@ fn titled(title: &str, message: String) -> String {
     if message.starts_with(title) { message } else { format!("{title}{message}") }
 }
 
+/// The bytes of a multipart body that are no file's content: headers and fields. 0 for any other body.
+pub(super) fn without_files(message: &Message, texts: &Texts) -> usize {
+    if message.part_headers.is_empty() {
+        return 0;
+    }
+    let headers: usize = message.part_headers.iter().map(|f| texts.get(f.value).len()).sum();
+    headers + message.args_post.iter().map(|f| texts.get(f.value).len()).sum::<usize>()
+}
+
 fn arguments(message: &mut Message, texts: &mut Texts, pairs: Vec<(Vec<u8>, Vec<u8>)>) {
     for (name, value) in pairs {
         let field = Field { name: texts.add_owned(name), value: texts.add_owned(value) };
@@ -119,7 +128,6 @@ fn parts(
     let strict = flags.strict_error() || form.error.is_some();
     for (variable, set) in [
         (Variable::MultipartStrictError, strict),
-        (Variable::MultipartUnmatchedBoundary, flags.unmatched_boundary),
         (Variable::MultipartBoundaryQuoted, flags.boundary_quoted),
         (Variable::MultipartBoundaryWhitespace, flags.boundary_whitespace),
         (Variable::MultipartDataBefore, flags.data_before),
@@ -136,6 +144,11 @@ fn parts(
         if set {
             flag(message, texts, variable, true);
         }
+    }
+    // 1 and 2 are not equally suspicious: 2 is a file that holds a multipart message of its own.
+    if flags.unmatched_boundary || flags.foreign_boundary {
+        let text = texts.add(if flags.unmatched_boundary { b"1" } else { b"2" });
+        message.set(Variable::MultipartUnmatchedBoundary, Some(text));
     }
     form.error
 }

@@ -15,7 +15,7 @@ impl View<'_> {
             match piece {
                 Piece::Literal(text) => out.extend_from_slice(text),
                 Piece::Tx(slot) => out.extend_from_slice(self.state.tx.slot(self.rules, *slot).unwrap_or_default()),
-                Piece::Variable(variable, member) => self.expand_variable(*variable, member.as_deref(), out),
+                Piece::Variable(variable, selector) => self.expand_variable(*variable, selector, out),
             }
             if out.len() > MAX_EXPANSION {
                 out.truncate(MAX_EXPANSION);
@@ -25,7 +25,7 @@ impl View<'_> {
         true
     }
 
-    fn expand_variable(&self, variable: Variable, member: Option<&[u8]>, out: &mut Vec<u8>) {
+    fn expand_variable(&self, variable: Variable, selector: &Selector, out: &mut Vec<u8>) {
         // What nearly every rule of the Core Rule Set logs goes without the detour over a list of values.
         match (variable, &self.state.last) {
             (Variable::MatchedVarName, Some(last)) => return last.write_name(self.texts, self.rules, out),
@@ -35,13 +35,14 @@ impl View<'_> {
             }
             _ => {}
         }
-        let selector = member.map_or(Selector::All, |m| Selector::Name(m.into()));
-        let slots: Vec<usize> = match (variable, member) {
-            (Variable::Tx, None) => (0..self.rules.tx.len()).collect(),
+        let slots: Vec<usize> = match variable {
+            Variable::Tx => {
+                self.rules.tx.iter().filter(|(_, name)| selector.takes(name)).map(|(slot, _)| slot).collect()
+            }
             _ => Vec::new(),
         };
         let mut gathered = Gathered::default();
-        self.gather(variable, &selector, &slots, &mut gathered);
+        self.gather(variable, selector, &slots, &mut gathered);
         if let Some(first) = gathered.items.first() {
             out.extend_from_slice(self.bytes(first.value, &gathered).unwrap_or_default());
         }

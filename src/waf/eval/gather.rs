@@ -137,6 +137,7 @@ impl<'a> View<'a> {
             Variable::RemotePort => into.single(self.connection.client_port.to_string().as_bytes()),
             Variable::ServerAddr => into.single(self.connection.server.to_string().as_bytes()),
             Variable::ServerPort => into.single(self.connection.server_port.to_string().as_bytes()),
+            Variable::WebAppId => into.single(self.rules.settings.web_app_id.as_bytes()),
             Variable::UniqueId => into.single(self.connection.unique_id.as_bytes()),
             _ => {
                 let start = into.bytes.len();

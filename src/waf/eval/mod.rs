@@ -157,20 +157,29 @@ impl Transaction {
         let rules = Arc::clone(&self.rules);
         let body = if self.state.request_body_access { body } else { &[] };
         let settings = &rules.settings;
-        let limit = match self.state.processor {
-            Some(Processor::Multipart) => settings.request_body_limit,
-            _ => settings.request_body_limit.min(settings.request_body_no_files_limit),
-        };
-        let (body, over) = within(body, limit);
+        let reject = settings.request_body_limit_action == LimitAction::Reject;
+        let (body, over) = within(body, settings.request_body_limit);
         if over {
             body::flag(&mut self.message, &mut self.texts, Variable::InboundDataError, true);
-            if settings.request_body_limit_action == LimitAction::Reject && self.over_limit(413) {
+            let limit = settings.request_body_limit;
+            self.outcome.body_error = Some(format!("The request body exceeds {limit} bytes (SecRequestBodyLimit)."));
+            if reject && self.over_limit(413) {
                 return self.interruption();
             }
         }
+        // A form with files is measured by what is no file, once that is known.
+        let limit = settings.request_body_no_files_limit;
+        let (body, mut too_long) = match self.state.processor {
+            Some(Processor::Multipart) => (body, false),
+            _ => within(body, limit),
+        };
         let (message, texts) = (&mut self.message, &mut self.texts);
         let error = body::read(&rules, message, texts, &self.state, body);
-        if let Some(error) = error.or_else(|| self.query_error.take()) {
+        too_long |= body::without_files(message, texts) > limit;
+        let too_long = too_long
+            .then(|| format!("The request body without files exceeds {limit} bytes (SecRequestBodyNoFilesLimit)."));
+        let rejects = reject && too_long.is_some();
+        if let Some(error) = too_long.or(error).or_else(|| self.query_error.take()) {
             for variable in [Variable::ReqbodyError, Variable::ReqbodyProcessorError] {
                 body::flag(message, texts, variable, true);
             }
@@ -183,7 +192,12 @@ impl Transaction {
         if rules.needs_full_request {
             request::full(message, texts, body);
         }
-        self.phase(Phase::RequestBody)
+        // Rules that know REQBODY_ERROR have their say first: they choose the status and name themselves.
+        let decided = self.phase(Phase::RequestBody);
+        if decided.is_none() && rejects && self.over_limit(413) {
+            return self.interruption();
+        }
+        decided
     }
 
     /// The status of the response, and the protocol it came by.

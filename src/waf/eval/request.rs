@@ -5,6 +5,8 @@ use super::texts::Texts;
 use crate::action::Processor;
 use crate::body::urlencoded;
 use crate::variable::Variable;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
 
 /// Single values that are "0" until a body says otherwise.
@@ -47,6 +49,9 @@ pub(super) fn line(message: &mut Message, texts: &mut Texts, method: &[u8], uri:
     set(Variable::RequestProtocol, protocol);
     set(Variable::RequestUriRaw, uri);
     let local = without_authority(uri);
+    // A fragment is no part of a request (RFC 9112 section 3.2); who sends one all the same finds it in
+    // REQUEST_URI_RAW and REQUEST_LINE only.
+    let local = local.split(|b| *b == b'#').next().unwrap_or_default();
     set(Variable::RequestUri, local);
     let (path, query) = match local.iter().position(|b| *b == b'?') {
         Some(at) => (local.get(..at).unwrap_or_default(), local.get(at + 1..).unwrap_or_default()),
@@ -109,7 +114,18 @@ pub(super) fn header(message: &mut Message, texts: &mut Texts, name: &[u8], valu
         let scheme = value.split(|b| *b == b' ').next().unwrap_or_default();
         let scheme = texts.add(scheme);
         message.set(Variable::AuthType, Some(scheme));
+        if let Some(user) = basic_user(value) {
+            let user = texts.add(&user);
+            message.set(Variable::RemoteUser, Some(user));
+        }
     }
+}
+
+/// Who the client says it is by HTTP Basic (RFC 7617 section 2); nobody has verified it here.
+fn basic_user(value: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, encoded) = value.split_at_checked(b"basic ".len())?;
+    let pair = scheme.eq_ignore_ascii_case(b"basic ").then(|| STANDARD.decode(encoded.trim_ascii()).ok())??;
+    pair.split(|b| *b == b':').next().map(<[u8]>::to_vec)
 }
 
 /// `Host` without its port; an IPv6 address keeps its brackets.
@@ -203,6 +219,7 @@ mod tests {
             ("*", "*", "*", Some("*"), ""),
             ("/a%20b%zz/c%2Fd%3Fe?f", "/a%20b%zz/c%2Fd%3Fe?f", "/a b%zz/c/d?e", Some("d?e"), "f"),
             ("/x?u=http://y", "/x?u=http://y", "/x", Some("x"), "u=http://y"),
+            ("/x?a=b#c?d", "/x?a=b", "/x", Some("x"), "a=b"),
         ] {
             let (mut message, mut texts) = (Message::new(), Texts::default());
             line(&mut message, &mut texts, b"GET", target.as_bytes(), b"HTTP/1.1");

@@ -159,7 +159,8 @@ fn parse_target(cursor: &Cursor<'_>, start: usize, word: &Word) -> Parsed<(Targe
     let name = cursor.slice(at, at + name).to_owned();
     at += name.len();
     let mut selector = None;
-    if cursor.slice(at, end).starts_with(':') {
+    // Macros write TX.name, and so do some rules.
+    if cursor.slice(at, end).starts_with([':', '.']) {
         let (found, next) = parse_selector(cursor, at + 1, word, name.eq_ignore_ascii_case("XML"))?;
         selector = Some(found);
         at = next;

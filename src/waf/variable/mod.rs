@@ -99,6 +99,7 @@ variables! {
     RemoteAddr "REMOTE_ADDR" Single,
     RemoteHost "REMOTE_HOST" Single,
     RemotePort "REMOTE_PORT" Single,
+    RemoteUser "REMOTE_USER" Single,
     ReqbodyError "REQBODY_ERROR" Single,
     ReqbodyErrorMsg "REQBODY_ERROR_MSG" Single,
     ReqbodyProcessor "REQBODY_PROCESSOR" Single,
@@ -146,6 +147,7 @@ variables! {
     UrlencodedError "URLENCODED_ERROR" Single,
     User "USER" Persistent,
     UserId "USERID" Single,
+    WebAppId "WEBAPPID" Single,
     Xml "XML" Document,
 }
 
@@ -167,10 +169,7 @@ pub(crate) fn refused(name: &str) -> Option<&'static str> {
         (&["GEO"], "there is no geographic database; use the reputation lists of the gate"),
         (&["FILES_TMPNAMES"], "uploads are never written to disk; use FILES, FILES_SIZES or FILES_TMP_CONTENT"),
         (&["ENV"], "the process environment is no input of the rules; keep state in TX"),
-        (
-            &["USERAGENT_IP", "REMOTE_USER"],
-            "the gate hands over the client address as REMOTE_ADDR and no other identity",
-        ),
+        (&["USERAGENT_IP"], "the gate hands over the client address as REMOTE_ADDR"),
         (
             &["PERF_ALL", "PERF_COMBINED", "PERF_GC", "PERF_LOGGING", "PERF_PHASE1", "PERF_PHASE2", "PERF_RULES"],
             "the engine has no clock; durations are metrics of the gate",
@@ -180,7 +179,7 @@ pub(crate) fn refused(name: &str) -> Option<&'static str> {
             "there are no local scripts behind a proxy; use REQUEST_FILENAME",
         ),
         (&["STREAM_INPUT_BODY", "STREAM_OUTPUT_BODY"], "use REQUEST_BODY or RESPONSE_BODY; bodies are never rewritten"),
-        (&["WEBAPPID", "WEBSERVER_ERROR_LOG", "MODSEC_BUILD", "SDBM_DELETE_ERROR"], "it has no meaning here"),
+        (&["WEBSERVER_ERROR_LOG", "MODSEC_BUILD", "SDBM_DELETE_ERROR"], "it has no meaning here"),
     ];
     REFUSED.iter().find(|(names, _)| names.iter().any(|n| n.eq_ignore_ascii_case(name))).map(|(_, why)| *why)
 }

@@ -1,9 +1,14 @@
 //! Which members of a collection are meant.
 
+use fancy_regex::BytesMode;
 use regex::bytes::{Regex, RegexBuilder};
+use std::sync::Arc;
 
 /// Largest compiled selector: 1 MiB.
 const SIZE_LIMIT: usize = 1 << 20;
+/// Steps back of a selector that looks around, and the longest name it is tried on.
+const BACKTRACKS: usize = 10_000;
+const BACKTRACKED_NAME: usize = 4096;
 
 /// A choice among the members of a collection, by name. Names are compared without regard to ASCII case, as both
 /// ModSecurity lines do for every collection.
@@ -15,6 +20,8 @@ pub enum Selector {
     Name(Box<[u8]>),
     /// The members whose name the expression matches anywhere.
     Regex(Regex),
+    /// As `Regex`, for an expression that looks around; on names past its limits it takes nothing.
+    Backtracking(Arc<fancy_regex::Regex>),
 }
 
 impl Selector {
@@ -35,7 +42,17 @@ impl Selector {
             .size_limit(SIZE_LIMIT)
             .build()
             .map(Self::Regex)
-            .map_err(|e| e.to_string())
+            .or_else(|linear| {
+                fancy_regex::RegexBuilder::new(pattern)
+                    .bytes_mode(BytesMode::Ascii)
+                    .case_insensitive(true)
+                    .dot_matches_new_line(true)
+                    .backtrack_limit(BACKTRACKS)
+                    .delegate_size_limit(SIZE_LIMIT)
+                    .build()
+                    .map(|regex| Self::Backtracking(Arc::new(regex)))
+                    .map_err(|_| linear.to_string().lines().last().unwrap_or_default().to_owned())
+            })
     }
 
     /// Whether `name` is chosen.
@@ -44,6 +61,7 @@ impl Selector {
             Self::All => true,
             Self::Name(wanted) => wanted.eq_ignore_ascii_case(name),
             Self::Regex(regex) => regex.is_match(name),
+            Self::Backtracking(regex) => name.len() <= BACKTRACKED_NAME && regex.is_match(name).unwrap_or(false),
         }
     }
 }
@@ -54,6 +72,7 @@ impl PartialEq for Selector {
             (Self::All, Self::All) => true,
             (Self::Name(a), Self::Name(b)) => a == b,
             (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            (Self::Backtracking(a), Self::Backtracking(b)) => a.as_str() == b.as_str(),
             _ => false,
         }
     }
@@ -74,6 +93,8 @@ mod tests {
             (regex("^_ga(?:_\\w+)?$"), "x_ga", false),
             (regex("PARAMCOUNTER_.*"), "paramcounter_args:x", true),
             (regex(r"\x22?\x24Version"), "$version", true),
+            (regex("^(?!ref)"), "Reference", false),
+            (regex("^(?!ref)"), "other", true),
         ] {
             assert_eq!(selector.takes(name.as_bytes()), want, "{selector:?} {name}");
         }
