@@ -63,7 +63,7 @@ fn summarise(out: &mut dyn Write, path: &Path, summary: &[String]) -> io::Result
 }
 
 /// A faulty file may hold anything: what could steer a terminal, or turn the direction of a line, is shown as an escape.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         let turns = matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
         if (c.is_control() && c != '\n') || turns {

@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod demo_replica;
+mod rules;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -55,6 +56,9 @@ enum Command {
         #[arg(long)]
         effective: bool,
     },
+    /// The rule engine alone: checks, tests, explains and times rules.
+    #[command(subcommand)]
+    Rules(rules::Command),
 }
 
 /// Runs the program.
@@ -64,6 +68,7 @@ pub fn main() -> ExitCode {
             demo::run(&demo::Ports { tls: tls_port, http: http_port, admin: admin_port }, &dir)
         }
         Command::Run { config } => run::run(&config),
+        Command::Rules(command) => rules::run(command),
         Command::Check { config, effective } => check::run(&config, effective, crate::server::verify),
     }
 }

@@ -124,8 +124,9 @@ async fn read(
         }
         too_slow(size, started.elapsed(), times)?;
         while pages * PAGE < size {
-            // Doubling with the buffer, so that a large body asks seldom.
-            let more = pages.max(1);
+            // Doubling with the buffer, so that a large body asks seldom, but never for more than it says it is.
+            let most = expected.max(size).div_ceil(PAGE);
+            let more = pages.max(1).min(most - pages);
             let permit = u32::try_from(more).ok().and_then(|n| budget.clone().try_acquire_many_owned(n).ok());
             let Some(permit) = permit else {
                 let full = Refusal::new(Reason::Overloaded, "no memory left for held request bodies");

@@ -11,6 +11,7 @@
 mod rules;
 mod settings;
 
+pub use rules::{Loaded, load as load_rules};
 pub use settings::{Engine, Settings};
 
 use crate::facts::{ClientAddr, Connection, RequestId};

@@ -48,15 +48,21 @@ const CORE: &[(&str, &str)] = embedded![
 ];
 
 /// What loading gave.
-#[derive(Default)]
-pub(super) struct Loaded {
-    pub(super) rules: Option<Ruleset>,
-    pub(super) files: Vec<PathBuf>,
-    pub(super) warnings: Vec<Fault>,
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The compiled rules.
+    pub rules: Option<Ruleset>,
+    /// The files they were read from, to be watched.
+    pub files: Vec<PathBuf>,
+    /// What the compiler warned of.
+    pub warnings: Vec<Fault>,
 }
 
-/// Reads and compiles everything the settings name.
-pub(super) fn load(settings: &Settings, base: &Path) -> Result<Loaded, Vec<Fault>> {
+/// Reads and compiles everything the settings name; relative paths start at `base`.
+///
+/// # Errors
+/// Every fault of every rule file, each at its place.
+pub fn load(settings: &Settings, base: &Path) -> Result<Loaded, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut files = Vec::new();
     let mut sources = embedded(ENGINE);

@@ -56,6 +56,6 @@ pub mod variable;
 pub use action::{AuditEngine, Phase, Severity};
 pub use compile::Source;
 pub use diagnostic::{Diagnostic, Gravity};
-pub use eval::{Connection, Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch, Transaction};
+pub use eval::{Connection, Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch, Step, Trace, Transaction};
 pub use files::Files;
 pub use ruleset::{LimitAction, Mode, RuleInfo, Ruleset, Settings};

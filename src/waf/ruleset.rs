@@ -169,6 +169,36 @@ impl Ruleset {
         self.infos.iter()
     }
 
+    /// No rules at all.
+    pub fn empty() -> Self {
+        Self {
+            settings: Settings::default(),
+            infos: Vec::new(),
+            rules: Vec::new(),
+            links: Vec::new(),
+            phases: Default::default(),
+            operators: Vec::new(),
+            chains: Chains::default(),
+            tx: TxNames::new(),
+            constants: Vec::new(),
+            removals: Vec::new(),
+            needs_full_request: false,
+            needs_file_contents: false,
+            collections: Arc::new(Collections::new(std::time::Duration::from_secs(3600))),
+        }
+    }
+
+    /// The ids of rules with a pattern that needs backtracking: such patterns run within limits.
+    pub fn backtracking(&self) -> Vec<u64> {
+        let backtracks = |rule: &Rule| {
+            let links = self.links.get(rule.links.clone()).unwrap_or_default();
+            let operators = links.iter().filter_map(|link| self.operators.get(link.test.as_ref()?.operator));
+            operators.into_iter().any(Operator::backtracks)
+        };
+        let rules = self.rules.iter().zip(&self.infos).filter(|(rule, _)| backtracks(rule));
+        rules.map(|(_, info)| info.id).collect()
+    }
+
     /// Takes over the persistent collections of the rule set that this one replaces.
     pub fn adopt_collections(&mut self, previous: &Self) {
         self.collections = Arc::clone(&previous.collections);

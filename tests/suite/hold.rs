@@ -129,7 +129,7 @@ async fn the_budget_for_held_bodies_is_shared_and_given_back() {
     let mut first = H1::plain(gate.plain).await;
     first.write(head(&body).as_bytes()).await.unwrap();
     first.write(&body[..600_000]).await.unwrap();
-    crate::harness::until("the first body to be held", async || gate.metric("gatehouse_held_bytes").await > 500_000.0)
+    crate::harness::until("the first body to be held", async || gate.metric("gatehouse_held_bytes").await > 600_000.0)
         .await;
     let mut second = H1::plain(gate.plain).await;
     let mut bytes = head(&body).into_bytes();

@@ -18,6 +18,7 @@ mod audit;
 mod balance;
 mod cache;
 mod cli;
+mod commands;
 mod hold;
 mod limits;
 mod malformed;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::draft::{Draft, DraftLink, DraftRule};
 use super::{Report, load, template};
-use crate::action::{Action, Ctl, Disruptive, Ids, Operation, SetVar, Severity, Store};
+use crate::action::{Action, Ctl, Disruptive, Ids, Operation, Phase, SetVar, Severity, Store};
 use crate::collections::Collections;
 use crate::diagnostic::{Place, nearest};
 use crate::files::Files;
@@ -160,7 +160,7 @@ impl Lowering<'_> {
         }
         let start = self.links.len();
         for link in &rule.links {
-            let lowered = self.link(link, defaults);
+            let lowered = self.link(link, defaults, rule.phase);
             self.links.push(lowered);
         }
         let verdict = self.verdict(&head, rule.at);
@@ -233,7 +233,7 @@ impl Lowering<'_> {
         head.skip.map(|count| (own + 1 + count).min(list.len()))
     }
 
-    fn link(&mut self, link: &DraftLink, defaults: &[(Place, Action)]) -> Link {
+    fn link(&mut self, link: &DraftLink, defaults: &[(Place, Action)], phase: Phase) -> Link {
         let (targets, test) = match &link.test {
             None => (Box::default(), None),
             Some((targets, operator)) => (self.targets(link.at, targets), Some(self.test(operator))),
@@ -263,6 +263,9 @@ impl Lowering<'_> {
         if steps.len() > MAX_CHAIN {
             self.report.error(link.at, format!("more than {MAX_CHAIN} transformations"), "take some out");
         }
+        if let Some((targets, operator)) = &link.test {
+            self.warn_of_never(targets, operator, &steps, phase);
+        }
         let chain = steps.iter().fold(0, |parent, step| self.chains.intern(parent, *step));
         let steps = if multi_match {
             self.chains.path(chain).into_iter().map(|(node, _)| node).collect()
@@ -270,6 +273,42 @@ impl Lowering<'_> {
             Box::default()
         };
         Link { test, targets, chain, steps, multi_match, capture, effects: effects.into() }
+    }
+
+    /// Warns of a test that no request can meet.
+    fn warn_of_never(
+        &mut self,
+        targets: &[ast::Target],
+        operator: &ast::Operator,
+        steps: &[Transformation],
+        phase: Phase,
+    ) {
+        for target in targets.iter().filter(|t| !t.excluded && !t.counted) {
+            let Some(known) = Variable::from_name(&target.name).and_then(Variable::known_from) else { continue };
+            if phase < known {
+                let what = format!("{} has no value before phase {}", target.name, known.number());
+                self.report.warning(target.at, what, format!("move the rule to phase {}", known.number()));
+            }
+        }
+        let case = steps.iter().rev().find(|s| matches!(s, Transformation::Lowercase | Transformation::Uppercase));
+        let argument = operator.argument.value.as_str();
+        let compares = ["streq", "contains", "beginswith", "endswith", "containsword", "strmatch"];
+        let lost = match case {
+            Some(Transformation::Lowercase) => argument.bytes().any(|b| b.is_ascii_uppercase()),
+            Some(Transformation::Uppercase) => argument.bytes().any(|b| b.is_ascii_lowercase()),
+            _ => false,
+        };
+        // What decodes after the change of case may bring the other one back.
+        let last = steps.last().is_some_and(|step| Some(step) == case);
+        let name = operator.name.value.to_ascii_lowercase();
+        if lost && last && !operator.negated && !argument.contains("%{") && compares.contains(&name.as_str()) {
+            let what = format!(
+                "@{} compares with letters that t:{} has changed",
+                operator.name.value,
+                case.map_or("", |c| c.name())
+            );
+            self.report.warning(operator.argument.at, what, "write the argument in the other case");
+        }
     }
 
     fn template(&mut self, text: &str, at: Place) -> Template {
@@ -402,7 +441,7 @@ impl Lowering<'_> {
             Ok(operator) => self.operators.push(operator),
             Err(OperatorFault { what, mend }) => {
                 let at = if written.argument.value.is_empty() { written.name.at } else { written.argument.at };
-                let at = if what.starts_with("unknown operator") { written.name.at } else { at };
+                let at = if what.starts_with("there is no operator") { written.name.at } else { at };
                 self.report.error(at, what, mend);
                 return usize::MAX;
             }

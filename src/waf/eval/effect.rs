@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::run::Run;
 use super::state::number;
+use super::trace::Tracer;
 use crate::action::Store;
 use crate::ruleset::{Change, Effect, Link, Template, TxName};
 
@@ -20,17 +21,19 @@ impl Run<'_> {
 
     fn effect(&mut self, effect: &Effect) {
         match effect {
+            Effect::SetTx { name, change } if self.workspace.trace.as_ref().is_some_and(Tracer::wants_sets) => {
+                let name = match name {
+                    TxName::Slot(slot) => self.rules.tx.name(*slot).to_vec(),
+                    TxName::Named(name) => self.expanded(name),
+                };
+                let before = self.state.tx.named(self.rules, &name).map(<[u8]>::to_vec);
+                self.set_tx(&name, change);
+                self.trace_set(&name, before);
+            }
             Effect::SetTx { name: TxName::Slot(slot), change } => self.change_slot(*slot, change),
             Effect::SetTx { name: TxName::Named(name), change } => {
                 let name = self.expanded(name);
-                match self.rules.tx.slot(&name) {
-                    Some(slot) => self.change_slot(slot, change),
-                    None => {
-                        let present = self.state.tx.named(self.rules, &name).map(number);
-                        let value = self.changed(present, change);
-                        self.state.tx.set_named(self.rules, &name, value.as_deref());
-                    }
-                }
+                self.set_tx(&name, change);
             }
             Effect::SetStored { store, name, change } => self.change_stored(*store, name, change),
             Effect::Expire { store, name, seconds } => {
@@ -58,6 +61,17 @@ impl Run<'_> {
             Effect::ForceRequestBody(force) => self.state.force_request_body = *force,
             Effect::RequestBodyAccess(access) => self.state.request_body_access = *access,
             Effect::ResponseBodyAccess(access) => self.state.response_body_access = *access,
+        }
+    }
+
+    fn set_tx(&mut self, name: &[u8], change: &Change) {
+        match self.rules.tx.slot(name) {
+            Some(slot) => self.change_slot(slot, change),
+            None => {
+                let present = self.state.tx.named(self.rules, name).map(number);
+                let value = self.changed(present, change);
+                self.state.tx.set_named(self.rules, name, value.as_deref());
+            }
         }
     }
 

@@ -21,12 +21,14 @@ mod request;
 mod run;
 mod state;
 mod texts;
+mod trace;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
+pub use trace::{Step, Trace};
 
 use crate::action::{Phase, Processor};
 use crate::ruleset::{LimitAction, Mode, Ruleset};
@@ -267,6 +269,16 @@ impl Transaction {
     /// Everything is over, however it ended: runs phase 5.
     pub fn finish(&mut self) {
         self.phase(Phase::Logging);
+    }
+
+    /// Keeps from now on what the rules do, to be read with [`take_trace`](Self::take_trace).
+    pub fn trace(&mut self, of: Trace) {
+        self.workspace.trace = Some(trace::Tracer::new(of));
+    }
+
+    /// What the rules did since [`trace`](Self::trace).
+    pub fn take_trace(&mut self) -> Vec<Step> {
+        self.workspace.trace.take().map(trace::Tracer::steps).unwrap_or_default()
     }
 
     /// What was found and decided so far.

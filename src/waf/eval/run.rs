@@ -13,6 +13,7 @@ use super::message::Message;
 use super::outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
 use super::state::{Bytes, Held, Matched, State};
 use super::texts::{Texts, transform_bytes};
+use super::trace::{Step, Tracer, names, short, shown};
 use super::{Allowed, Connection};
 use crate::action::{AllowScope, Phase};
 use crate::operator::{Captures, Operator};
@@ -29,6 +30,7 @@ pub(super) struct Workspace {
     pub(super) captures: Captures,
     /// The target removals that concern the rule that is running.
     removals: Vec<usize>,
+    pub(super) trace: Option<Tracer>,
 }
 
 /// A phase that is running.
@@ -193,7 +195,12 @@ impl Run<'_> {
         {
             let value = self.texts.get(done);
             self.state.work += value.len() as u64 + LOOK_COST;
-            if !looking.holds(value, captures) {
+            let holds = looking.holds(value, captures);
+            if self.workspace.trace.is_some() {
+                let after = self.texts.get(done).to_vec();
+                self.trace_look(looking, chain, variable, item, gathered, &after, holds);
+            }
+            if !holds {
                 return false;
             }
             self.hit(looking.link, variable, item.key, gathered, Held::Text(done));
@@ -206,12 +213,74 @@ impl Run<'_> {
         };
         let value = transform_bytes(chains, Cow::Borrowed(bytes), chain);
         self.state.work += (bytes.len() + value.len()) as u64 + LOOK_COST;
-        if !looking.holds(&value, captures) {
+        let holds = looking.holds(&value, captures);
+        if self.workspace.trace.is_some() {
+            let after = value.to_vec();
+            self.trace_look(looking, chain, variable, item, gathered, &after, holds);
+            return holds && {
+                self.hit(looking.link, variable, item.key, gathered, Held::Own(Bytes::from_slice(&after)));
+                true
+            };
+        }
+        if !holds {
             return false;
         }
         let held = Held::Own(Bytes::from_slice(&value));
         self.hit(looking.link, variable, item.key, gathered, held);
         true
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one step")]
+    fn trace_look(
+        &mut self,
+        looking: &Looking<'_>,
+        chain: ChainId,
+        variable: Variable,
+        item: Item,
+        gathered: &Gathered,
+        after: &[u8],
+        matched: bool,
+    ) {
+        let rule = self.rules.infos.get(self.state.rule).map_or(0, |info| info.id);
+        if !self.workspace.trace.as_ref().is_some_and(|tracer| tracer.wants_looks(rule, matched)) {
+            return;
+        }
+        let start = self.rules.rules.get(self.state.rule).map_or(0, |rule| rule.links.start);
+        let links = self.rules.links.iter().skip(start);
+        let link = links.take_while(|link| !std::ptr::eq(*link, looking.link)).count();
+        let key = self.view().bytes(item.key, gathered).map(shown);
+        let before = match item.value {
+            Spot::Text(id) => self.texts.get(id),
+            Spot::Here(start, end) => gathered.bytes.get(start..end).unwrap_or_default(),
+            Spot::Slot(_) | Spot::Static(_) | Spot::None => &[],
+        };
+        let not = if looking.test.negated { "!" } else { "" };
+        let argument = match &looking.argument {
+            Some(argument) => shown(argument),
+            None => looking.operator.argument().to_owned(),
+        };
+        let step = Step::Looked {
+            rule,
+            link,
+            variable: key.map_or_else(|| variable.name().to_owned(), |key| format!("{}:{key}", variable.name())),
+            before: short(before),
+            transformations: names(self.rules, chain),
+            after: short(after),
+            operator: format!("{not}@{} {argument}", looking.operator.name()),
+            matched,
+        };
+        if let Some(tracer) = &mut self.workspace.trace {
+            tracer.push(step);
+        }
+    }
+
+    /// Notes a change of TX, where `before` is the value it had.
+    pub(super) fn trace_set(&mut self, name: &[u8], before: Option<Vec<u8>>) {
+        let after = self.state.tx.named(self.rules, name).map(shown);
+        let rule = self.rules.infos.get(self.state.rule).map_or(0, |info| info.id);
+        if let Some(tracer) = &mut self.workspace.trace {
+            tracer.push(Step::Set { rule, name: shown(name), before: before.as_deref().map(shown), after });
+        }
     }
 
     /// `multiMatch`: tests the value as it is and after each transformation that changed it.

@@ -1,1 +1,183 @@
+use crate::files::Memory;
+use crate::{Connection, Disruption, Interruption, Mode, Outcome, Ruleset, Source, Step, Trace, Transaction};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::SystemTime;
 
+fn compiled(text: &str) -> Arc<Ruleset> {
+    let source = Source { name: "own.conf".to_owned(), text: text.to_owned() };
+    Arc::new(Ruleset::compile(&[source], &Memory::default()).unwrap_or_else(|f| panic!("{text}: {f:#?}")).0)
+}
+
+fn begin(rules: &Arc<Ruleset>) -> Transaction {
+    let connection = Connection {
+        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        client_port: 1,
+        server: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        server_port: 2,
+        unique_id: "u".to_owned(),
+        now: SystemTime::UNIX_EPOCH,
+    };
+    Transaction::new(rules.clone(), Some(Mode::On), connection)
+}
+
+fn send(transaction: &mut Transaction, target: &str, body: &[u8]) -> Option<Interruption> {
+    transaction.request_line(b"POST", target.as_bytes(), b"HTTP/1.1");
+    transaction.request_header(b"Host", b"h");
+    transaction.request_header(b"Content-Type", b"application/x-www-form-urlencoded");
+    transaction.request_headers_done().or_else(|| transaction.request_body(body))
+}
+
+fn outcome(text: &str, target: &str, body: &[u8]) -> Outcome {
+    let mut transaction = begin(&compiled(text));
+    if send(&mut transaction, target, body).is_none() {
+        transaction.response_line(200, b"HTTP/1.1");
+        transaction.response_header(b"Content-Type", b"text/html");
+        transaction.response_headers_done();
+        transaction.response_body(b"secret");
+    }
+    transaction.finish();
+    transaction.outcome().clone()
+}
+
+fn ids(outcome: &Outcome) -> Vec<u64> {
+    outcome.matches.iter().map(|m| m.id).collect()
+}
+
+#[test]
+fn every_matching_value_counts_even_if_the_chain_fails() {
+    let text = "SecRule ARGS \"@rx x\" \"id:1,phase:2,pass,nolog,setvar:tx.n=+1,chain\"\n\
+                SecRule ARGS \"@rx never\" \"t:none\"\n\
+                SecRule TX:n \"@eq 2\" \"id:2,phase:2,pass,msg:'%{tx.n} of %{MATCHED_VAR_NAME}'\"";
+    let outcome = outcome(text, "/?a=x&b=y", b"c=xx");
+    assert_eq!(ids(&outcome), [2]);
+    assert_eq!(outcome.matches[0].msg, "2 of TX:n");
+}
+
+#[test]
+fn a_chain_takes_its_status_from_its_last_link_and_its_message_from_its_head() {
+    let text = "SecRule ARGS \"@rx (x)(y)?\" \"id:1,phase:2,deny,capture,msg:'%{tx.0}-%{tx.1}-%{tx.2}',chain\"\n\
+                SecRule MATCHED_VAR \"@streq x\" \"status:418\"";
+    let outcome = outcome(text, "/?a=x", b"");
+    assert_eq!(outcome.interruption, Some(Interruption { action: Disruption::Deny, status: 418, rule_id: 1 }));
+    assert_eq!(outcome.matches[0].msg, "x-x-");
+}
+
+#[test]
+fn the_control_actions_hold_from_the_next_rule_on() {
+    for (control, want) in [
+        ("ctl:ruleRemoveById=2", vec![3]),
+        ("ctl:ruleRemoveById=2-9", vec![]),
+        ("ctl:ruleRemoveByTag=t", vec![2]),
+        ("ctl:ruleRemoveTargetById=2;ARGS:a", vec![3]),
+        ("ctl:ruleRemoveTargetByTag=t;ARGS:/^A$/", vec![2]),
+        ("ctl:ruleEngine=Off", vec![]),
+        ("allow:phase", vec![]),
+        ("t:none", vec![2, 3]),
+    ] {
+        let text = format!(
+            "SecAction \"id:1,phase:2,nolog,pass,{control}\"\nSecRule ARGS \"@rx x\" \"id:2,phase:2,pass\"\n\
+             SecRule ARGS \"@rx x\" \"id:3,phase:2,pass,tag:t\""
+        );
+        let text = text.replace("pass,allow", "allow");
+        assert_eq!(ids(&outcome(&text, "/?a=x", b"")), want, "{control}");
+    }
+}
+
+#[test]
+fn how_a_transaction_ends() {
+    for (action, ended, later) in [
+        ("deny", Some((403, Disruption::Deny)), vec![1, 9]),
+        ("deny,status:451", Some((451, Disruption::Deny)), vec![1, 9]),
+        ("drop", Some((403, Disruption::Drop)), vec![1, 9]),
+        (
+            "redirect:'https://%{REQUEST_HEADERS.host}/x'",
+            Some((302, Disruption::Redirect("https://h/x".into()))),
+            vec![1, 9],
+        ),
+        ("allow", None, vec![1, 9]),
+        ("allow:request", None, vec![1, 4, 9]),
+        ("pass", None, vec![1, 2, 4, 9]),
+    ] {
+        let text = format!(
+            "SecResponseBodyAccess On\nSecRule ARGS \"@rx x\" \"id:1,phase:1,{action}\"\nSecAction \"id:2,phase:2,pass\"\n\
+             SecRule RESPONSE_BODY \"@rx secret\" \"id:4,phase:4,pass\"\nSecAction \"id:9,phase:5,pass\""
+        );
+        let outcome = outcome(&text, "/?a=x", b"");
+        let got = outcome.interruption.as_ref().map(|i| (i.status, i.action.clone()));
+        assert_eq!((got, ids(&outcome)), (ended, later), "{action}");
+    }
+}
+
+#[test]
+fn a_body_without_files_over_its_limit_is_the_rules_to_judge_and_refused_at_last() {
+    let limit = "SecRequestBodyNoFilesLimit 8\n";
+    let judged = format!(
+        "{limit}SecRule REQBODY_ERROR \"!@eq 0\" \"id:1,phase:2,deny,status:400,msg:'%{{REQBODY_ERROR_MSG}}'\""
+    );
+    let outcome_of = |text: &str| outcome(text, "/", b"a=1234567890");
+    let by_rule = outcome_of(&judged);
+    assert_eq!(by_rule.interruption.map(|i| (i.status, i.rule_id)), Some((400, 1)));
+    assert!(by_rule.matches[0].msg.contains("exceeds 8 bytes (SecRequestBodyNoFilesLimit)"));
+    assert_eq!(outcome_of(limit).interruption.map(|i| (i.status, i.rule_id)), Some((413, 0)));
+    let partly = format!(
+        "{limit}SecRequestBodyLimitAction ProcessPartial\nSecRule ARGS:a \"@streq 123456\" \"id:1,phase:2,pass\""
+    );
+    let partly = outcome_of(&partly);
+    assert_eq!((partly.interruption.as_ref(), ids(&partly)), (None, vec![1]));
+    let whole = outcome_of("SecRequestBodyLimit 8\n");
+    assert_eq!(whole.interruption.map(|i| i.status), Some(413));
+    assert!(whole.body_error.unwrap().contains("SecRequestBodyLimit"));
+}
+
+#[test]
+fn a_transaction_that_costs_too_much_is_interrupted() {
+    let text = "SecGatehouseWorkLimit 1048576\nSecRule ARGS \"@rx never\" \"id:1,phase:2,pass\"";
+    let body = format!("a={}", "x".repeat(2 << 20));
+    let text = format!("SecRequestBodyNoFilesLimit 10000000\n{text}\nSecAction \"id:2,phase:2,pass\"");
+    let outcome = outcome(&text, "/", body.as_bytes());
+    assert!(outcome.exhausted);
+    assert_eq!(outcome.interruption.map(|i| (i.status, i.rule_id)), Some((413, 0)));
+}
+
+#[test]
+fn persistent_collections_outlive_a_transaction() {
+    let rules = compiled(
+        "SecAction \"id:1,phase:1,nolog,pass,initcol:ip=%{REMOTE_ADDR},setvar:ip.n=+1\"\n\
+         SecRule IP:n \"@ge 3\" \"id:2,phase:1,deny,status:429\"",
+    );
+    let ended: Vec<_> = (0..4).map(|_| send(&mut begin(&rules), "/", b"").map(|i| i.status)).collect();
+    assert_eq!(ended, [None, None, Some(429), Some(429)]);
+}
+
+#[test]
+fn a_trace_tells_what_was_seen_and_set() {
+    let rules = compiled("SecRule ARGS \"!@streq good\" \"id:1,phase:2,pass,t:none,t:lowercase,setvar:tx.score=+5\"");
+    let mut transaction = begin(&rules);
+    transaction.trace(Trace::Matches);
+    send(&mut transaction, "/?a=GOOD&b=BAD", b"");
+    let steps = transaction.take_trace();
+    assert_eq!(
+        steps,
+        [
+            Step::Set { rule: 1, name: "score".into(), before: None, after: Some("5".into()) },
+            Step::Looked {
+                rule: 1,
+                link: 0,
+                variable: "ARGS:b".into(),
+                before: b"BAD".to_vec(),
+                transformations: vec!["lowercase"],
+                after: b"bad".to_vec(),
+                operator: "!@streq good".into(),
+                matched: true,
+            },
+        ]
+        .into_iter()
+        .rev()
+        .collect::<Vec<_>>()
+    );
+    let mut transaction = begin(&rules);
+    transaction.trace(Trace::Rule(1));
+    send(&mut transaction, "/?a=GOOD", b"");
+    assert!(matches!(transaction.take_trace().as_slice(), [Step::Looked { matched: false, .. }]));
+}

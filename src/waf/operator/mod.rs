@@ -238,6 +238,11 @@ impl Operator {
         }
     }
 
+    /// Whether this is a pattern that does not run in linear time.
+    pub fn backtracks(&self) -> bool {
+        matches!(&self.test, Test::Rx(rx) | Test::RxGlobal(rx) if rx.linear_source().is_none())
+    }
+
     /// The phrases of `@pm` and `@pmFromFile`; empty for other operators. At least one occurs, ASCII letters in any
     /// case, in every value that matches.
     pub fn phrases(&self) -> &[Vec<u8>] {

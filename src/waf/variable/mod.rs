@@ -8,6 +8,8 @@ mod selector;
 
 pub use selector::Selector;
 
+use crate::action::Phase;
+
 /// What a variable holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -155,6 +157,33 @@ impl Variable {
     /// By name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|v| v.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The first phase in which it can have a value of the message, for those that have none in phase 1.
+    pub(crate) fn known_from(self) -> Option<Phase> {
+        match self {
+            Self::ArgsPost
+            | Self::ArgsPostNames
+            | Self::Files
+            | Self::FilesNames
+            | Self::FilesSizes
+            | Self::FilesTmpContent
+            | Self::MultipartFilename
+            | Self::MultipartName
+            | Self::MultipartPartHeaders
+            | Self::RequestBody
+            | Self::RequestBodyLength
+            | Self::Xml => Some(Phase::RequestBody),
+            Self::ResponseContentLength
+            | Self::ResponseContentType
+            | Self::ResponseHeaders
+            | Self::ResponseHeadersNames
+            | Self::ResponseProtocol
+            | Self::ResponseStatus
+            | Self::StatusLine => Some(Phase::ResponseHeaders),
+            Self::ResponseBody => Some(Phase::ResponseBody),
+            _ => None,
+        }
     }
 
     /// Its position in [`Variable::ALL`], for tables.
