@@ -1,5 +1,5 @@
 # The commands of this project. Each recipe is short; logic lives in Rust.
-.PHONY: demo test check suite fuzz bench doc setup
+.PHONY: demo test check suite fuzz bench verdicts doc setup
 
 # Sets up, builds, and runs the whole gate on loopback with sample replicas.
 demo: setup
@@ -33,3 +33,8 @@ bench:
 
 doc:
 	cargo doc --workspace --no-deps
+
+# The same verdicts as libmodsecurity: needs libmodsecurity3 and a Core Rule Set: make verdicts CRS=/opt/coreruleset
+verdicts:
+	cargo build --release
+	python3 benches/verdicts.py --crs $(CRS)

@@ -16,7 +16,7 @@ use gatehouse::cache::directives::{RequestDirectives, ResponseDirectives};
 use gatehouse::facts::Scheme;
 use gatehouse::request::chunk::BodyScan;
 use gatehouse::request::{Body, Head, HeadLimits, RequestModel, wire};
-use gatehouse_waf::files::Memory;
+use gatehouse_waf::files::{Disk, Memory};
 use gatehouse_waf::transform::Transformation;
 use gatehouse_waf::{Connection, Ruleset, Source, Transaction, body as bodies_of};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -56,9 +56,10 @@ pub(crate) fn body(data: &[u8]) {
     let _ = bodies_of::multipart::parse(data, b"multipart/form-data; boundary=b", &Default::default());
 }
 
-/// The core rules judge any request in bounded time, and say the same twice.
+/// The rules judge any request in bounded time, and say the same twice: the core rules, or with `GATEHOUSE_CRS_DIR` the
+/// Core Rule Set at its highest level.
 pub(crate) fn transaction(data: &[u8]) {
-    let rules = core_rules();
+    let rules = rules();
     let (head, body) = match wire::find_end(data, 0) {
         Some(end) => data.split_at(end),
         None => (data, &[] as &[u8]),
@@ -87,29 +88,40 @@ pub(crate) fn transaction(data: &[u8]) {
     assert_eq!(judge(), judge());
 }
 
-fn core_rules() -> &'static Arc<Ruleset> {
+fn rules() -> &'static Arc<Ruleset> {
     static RULES: OnceLock<Arc<Ruleset>> = OnceLock::new();
-    RULES.get_or_init(|| {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/rules");
-        let folder = if Path::new(folder).exists() { folder.to_owned() } else { format!("{folder}/../../rules") };
-        let mut paths = vec![format!("{folder}/engine.conf").into()];
-        let mut core: Vec<_> = std::fs::read_dir(format!("{folder}/core"))
-            .expect("the core rules stand beside this file")
-            .map(|entry| entry.expect("readable").path())
-            .filter(|path| path.extension().is_some_and(|e| e == "conf"))
-            .collect();
-        core.sort();
-        paths.extend(core);
-        let sources: Vec<Source> = paths
-            .iter()
-            .map(|path: &std::path::PathBuf| Source {
-                name: path.display().to_string(),
-                text: std::fs::read_to_string(path).expect("readable"),
-            })
-            .collect();
-        let (rules, _) = Ruleset::compile(&sources, &Memory::default()).expect("the core rules compile");
-        Arc::new(rules)
+    RULES.get_or_init(|| match std::env::var("GATEHOUSE_CRS_DIR") {
+        Ok(folder) => {
+            let level = "SecRuleEngine On\nSecRequestBodyAccess On\n\
+                         SecAction \"id:1,phase:1,pass,nolog,setvar:tx.blocking_paranoia_level=4\"";
+            let text = format!("{level}\nInclude {folder}/crs-setup.conf.example\nInclude {folder}/rules/*.conf");
+            let source = Source { name: "fuzz.conf".to_owned(), text };
+            Arc::new(Ruleset::compile(&[source], &Disk).expect("the Core Rule Set compiles").0)
+        }
+        Err(_) => core_rules(),
     })
+}
+
+fn core_rules() -> Arc<Ruleset> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/rules");
+    let folder = if Path::new(folder).exists() { folder.to_owned() } else { format!("{folder}/../../rules") };
+    let mut paths = vec![format!("{folder}/engine.conf").into()];
+    let mut core: Vec<_> = std::fs::read_dir(format!("{folder}/core"))
+        .expect("the core rules stand beside this file")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "conf"))
+        .collect();
+    core.sort();
+    paths.extend(core);
+    let sources: Vec<Source> = paths
+        .iter()
+        .map(|path: &std::path::PathBuf| Source {
+            name: path.display().to_string(),
+            text: std::fs::read_to_string(path).expect("readable"),
+        })
+        .collect();
+    let (rules, _) = Ruleset::compile(&sources, &Memory::default()).expect("the core rules compile");
+    Arc::new(rules)
 }
 
 /// What the strict check admits is one unambiguous head, and its target forwards to what reads the same again.

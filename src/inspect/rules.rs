@@ -14,7 +14,7 @@
 use super::Settings;
 use crate::fault::Fault;
 use gatehouse_waf::files::Disk;
-use gatehouse_waf::{Diagnostic, Files, Ruleset, Source};
+use gatehouse_waf::{Diagnostic, Files, Gravity, Ruleset, Source};
 use std::path::{Path, PathBuf};
 
 macro_rules! embedded {
@@ -92,7 +92,9 @@ pub fn load(settings: &Settings, base: &Path) -> Result<Loaded, Vec<Fault>> {
         Ok((rules, warnings)) => {
             Ok(Loaded { rules: Some(rules), files, warnings: warnings.into_iter().map(fault).collect() })
         }
-        Err(diagnostics) => Err(diagnostics.into_iter().map(fault).collect()),
+        Err(diagnostics) => {
+            Err(diagnostics.into_iter().filter(|found| found.severity == Gravity::Error).map(fault).collect())
+        }
     }
 }
 

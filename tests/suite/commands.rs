@@ -57,6 +57,35 @@ fn the_core_rule_set_passes_its_tests_in_both_modes() {
 }
 
 #[test]
+fn debians_package_loads_and_blocks_classic_attacks() {
+    let setup = Path::new("/etc/modsecurity/crs/crs-setup.conf");
+    let Ok(folder) = std::fs::read_dir("/usr/share/modsecurity-crs/rules") else {
+        println!("skipped: the package modsecurity-crs is not installed");
+        return;
+    };
+    let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "conf"));
+    files.sort();
+    files.insert(0, setup.to_owned());
+    let files: Vec<String> = files.iter().map(|path| text(path)).collect();
+    for (query, refused) in [
+        ("q=1%27%20UNION%20SELECT%20a,b%20FROM%20users--", true),
+        ("q=%3Cscript%3Ealert(1)%3C/script%3E", true),
+        ("q=../../../../etc/passwd", true),
+        ("q=;cat%20/etc/passwd", true),
+        ("q=the+weather+in+Lisbon", false),
+    ] {
+        let command = format!("curl 'http://localhost/?{query}'");
+        let mut arguments = vec!["explain", "--curl", &command, "--rules"];
+        arguments.extend(files.iter().map(String::as_str));
+        let output = rules(&arguments);
+        let answer = said(&output).lines().last().unwrap_or_default().to_owned();
+        let want = if refused { "answer: 403 by rule 949110" } else { "answer: let through" };
+        assert_eq!(answer, want, "{query}: {}", said(&output));
+    }
+}
+
+#[test]
 fn a_failing_test_shows_what_the_rule_saw() {
     let dir = TempDir::new().unwrap();
     let own = dir.path().join("own.conf");

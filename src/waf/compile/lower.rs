@@ -351,6 +351,10 @@ impl Lowering<'_> {
                 continue;
             }
             self.note(variable);
+            if variable == Variable::Geo {
+                let mend = "use the reputation lists of the gate";
+                self.report.warning(target.at, "GEO is always empty: there is no geographic database", mend);
+            }
             if let (Variable::Tx, Selector::Name(name)) = (variable, &selector) {
                 self.tx.intern(name);
             }
@@ -438,7 +442,12 @@ impl Lowering<'_> {
             files.read(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))
         };
         match Operator::compile(&written.name.value, &written.argument.value, &mut data) {
-            Ok(operator) => self.operators.push(operator),
+            Ok(operator) => {
+                if let Some((why, mend)) = operator.idle() {
+                    self.report.warning(written.name.at, format!("@{} {why}", operator.name()), mend);
+                }
+                self.operators.push(operator);
+            }
             Err(OperatorFault { what, mend }) => {
                 let at = if written.argument.value.is_empty() { written.name.at } else { written.argument.at };
                 let at = if what.starts_with("there is no operator") { written.name.at } else { at };

@@ -55,7 +55,9 @@ fn faults_name_place_and_mend() {
         ),
         ("SecDefaultAction \"phase:1,block\"", "block cannot be its own default"),
         ("SecDefaultAction \"phase:1,pass,t:none\"", "SecDefaultAction cannot set this"),
-        ("SecRule ARGS \"@rx %{tx.a}\" \"id:1\"", "cannot take a macro"),
+        ("SecRule ARGS \"@pm %{tx.a}\" \"id:1\"", "cannot take a macro"),
+        ("SecRule REMOTE_ADDR \"@rbl x.example\" \"id:1\"", "never matches"),
+        ("SecRule GEO:COUNTRY_CODE \"@rx x\" \"id:1\"", "GEO is always empty"),
         ("SecRequestBodyLimit many", "write a whole number from 1"),
         ("SecRuleScript x.lua", "SecRuleScript is not supported; rules run no programs"),
         ("SecAction \"id:1,skipAfter:NOWHERE\"", "no SecMarker \"NOWHERE\" follows"),
@@ -100,6 +102,9 @@ fn defaults_exclusions_and_markers() {
             "SecAction \"id:1,nolog,skip:1\"\nSecAction \"id:2,phase:1\"\nSecAction \"id:3\"\nSecAction \"id:4\"",
             &[2, 4],
         ),
+        // A pattern with a macro is compiled for the request.
+        ("SecAction \"id:1,nolog,setvar:tx.p=[w-y]\"\nSecRule ARGS \"@rx ^%{tx.p}$\" \"id:2\"", &[2]),
+        ("SecAction \"id:1,nolog,setvar:tx.p=(\"\nSecRule ARGS \"@rx ^%{tx.p}$\" \"id:2\"", &[]),
         // A dot selects as a colon does.
         ("SecAction \"id:1,nolog,setvar:tx.y=1\"\nSecRule TX.y \"@eq 1\" \"id:2\"", &[2]),
     ] {

@@ -58,7 +58,9 @@ impl Looking<'_> {
     fn holds(&self, value: &[u8], captures: &mut Captures) -> bool {
         captures.clear();
         let matches = match &self.argument {
-            Some(argument) => self.operator.matches_expanded(value, argument, captures),
+            Some(argument) => {
+                self.operator.matches_expanded(value, argument, self.link.capture && !self.test.negated, captures)
+            }
             None => self.operator.matches(value, self.link.capture && !self.test.negated, captures),
         };
         matches != self.test.negated

@@ -5,9 +5,10 @@
 //! [`Operator::compile`]; afterwards a value matches or does not. Time is linear in the value, but for patterns that
 //! need backtracking, which have limits (see [`Captures::limit_exceeded`]).
 //!
-//! Source: the ModSecurity reference manual, section "Operators". Not offered, and refused with the reason: what asks
-//! the network (`@rbl`, `@gsbLookup`), runs a program (`@inspectFile`), or needs data or formats that no rule here
-//! brings (`@geoLookup`, `@fuzzyHash`, `@validateDTD`, `@validateSchema`, `@validateHash`, `@rsub`).
+//! Source: the ModSecurity reference manual, section "Operators". What asks the network or needs a database of places
+//! loads and never matches, with a warning ([`Operator::idle`]). Refused with the reason: what runs a program
+//! (`@inspectFile`) or needs formats that no rule here brings (`@fuzzyHash`, `@validateDTD`, `@validateSchema`,
+//! `@validateHash`, `@rsub`).
 
 mod bytes;
 mod captures;
@@ -30,7 +31,7 @@ use identity::{Identity, Scheme};
 use ip::Addresses;
 use number::{Relation, integer};
 use phrases::Phrases;
-use rx::Rx;
+use rx::{LateRx, Rx};
 use text::Comparison;
 
 /// Why an operator cannot be built, and what to write instead.
@@ -64,6 +65,8 @@ pub struct Operator {
 enum Test {
     Rx(Rx),
     RxGlobal(Rx),
+    /// `@rx` with a macro: the pattern is known when a request is.
+    RxLate(LateRx),
     Phrases(Phrases),
     Text(Comparison),
     Number(Relation, i64),
@@ -131,13 +134,21 @@ const OPERATORS: &[(&str, Maker)] = &[
     ("verifySVNR", Maker::Identity(Scheme::Svnr)),
     ("unconditionalMatch", Maker::Always),
     ("noMatch", Maker::Never),
+    ("rbl", Maker::Never),
+    ("gsbLookup", Maker::Never),
+    ("geoLookup", Maker::Never),
+];
+
+/// Operators of the manual that load, because published rule sets have them behind a switch, and never match: name, why,
+/// what to do instead.
+const IDLE: &[(&str, &str, &str)] = &[
+    ("rbl", "would ask the DNS about every request, so it never matches", "load the list as a reputation feed"),
+    ("gsbLookup", "would ask a service about every request, so it never matches", "load the list as a reputation feed"),
+    ("geoLookup", "needs a database of places, so it never matches", "match addresses with @ipMatchFromFile"),
 ];
 
 /// Operators of the manual that are refused: name, why, what to do instead.
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("rbl", "would ask the DNS about every request", "load the list as a reputation feed"),
-    ("gsbLookup", "would ask a service about every request", "load the list as a reputation feed"),
-    ("geoLookup", "needs a database of places", "match addresses with @ipMatchFromFile"),
     ("inspectFile", "would run a program on what a client sent", "scan uploads behind the gate"),
     ("fuzzyHash", "needs ssdeep", "match what the file holds with @pmFromFile or @rx"),
     ("validateDTD", "would load a document that is not part of the rules", "limit XML by its content with @rx"),
@@ -182,6 +193,7 @@ impl Operator {
         match &self.test {
             Test::Rx(rx) => rx.matches(value, want_captures, captures),
             Test::RxGlobal(rx) => rx.matches_all(value, want_captures, captures),
+            Test::RxLate(rx) => rx.matches(value, self.argument.as_bytes(), want_captures, captures),
             Test::Phrases(phrases) => phrases.matches(value, want_captures, captures),
             Test::Text(comparison) => comparison.holds(value, self.argument.as_bytes()),
             Test::Number(relation, number) => relation.holds(value, *number),
@@ -198,14 +210,14 @@ impl Operator {
     }
 
     /// As [`Operator::matches`], with the argument after its macros have been expanded. An operator that takes no
-    /// macro has none to expand and goes by its own argument. `captures` is emptied: no operator that takes a macro
-    /// captures.
-    pub fn matches_expanded(&self, value: &[u8], argument: &[u8], captures: &mut Captures) -> bool {
+    /// macro has none to expand and goes by its own argument.
+    pub fn matches_expanded(&self, value: &[u8], argument: &[u8], want: bool, captures: &mut Captures) -> bool {
         captures.clear();
         match &self.test {
+            Test::RxLate(rx) => rx.matches(value, argument, want, captures),
             Test::Text(comparison) => comparison.holds(value, argument),
             Test::Number(relation, _) => relation.holds(value, integer(argument)),
-            _ => self.matches(value, false, captures),
+            _ => self.matches(value, want, captures),
         }
     }
 
@@ -214,9 +226,14 @@ impl Operator {
         self.has_macro
     }
 
-    /// Whether this operator accepts macros at all: those that compare texts and numbers do.
+    /// Why this operator never matches here and what to do instead, for one that is only taken to let a rule set load.
+    pub fn idle(&self) -> Option<(&'static str, &'static str)> {
+        IDLE.iter().find(|(name, ..)| *name == self.name).map(|(_, why, mend)| (*why, *mend))
+    }
+
+    /// Whether this operator accepts macros at all: patterns and those that compare texts and numbers do.
     pub fn takes_macro(&self) -> bool {
-        matches!(self.test, Test::Text(_) | Test::Number(..))
+        matches!(self.test, Test::Text(_) | Test::Number(..) | Test::RxLate(_))
     }
 
     /// The operator's name as the manual writes it, without `@`.
@@ -260,6 +277,7 @@ impl Maker {
             self,
             Self::Text(_)
                 | Self::Number(_)
+                | Self::Rx
                 | Self::UrlEncoding
                 | Self::Utf8Encoding
                 | Self::Sql
@@ -275,6 +293,7 @@ impl Maker {
         data: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>,
     ) -> Result<Test, OperatorFault> {
         Ok(match self {
+            Self::Rx if has_macro(argument) => Test::RxLate(LateRx::default()),
             Self::Rx => Test::Rx(Rx::compile(argument)?),
             Self::RxGlobal => Test::RxGlobal(Rx::compile(argument)?),
             Self::Pm => Test::Phrases(Phrases::from_argument(argument)?),

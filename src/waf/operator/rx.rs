@@ -14,6 +14,7 @@ use super::pattern;
 use fancy_regex::BytesMode;
 use regex_automata::meta;
 use regex_automata::util::syntax;
+use std::sync::{Arc, Mutex};
 
 /// Bytes of a compiled pattern's program; the largest of the OWASP rules takes a quarter of one MiB.
 const PROGRAM: usize = 2 << 20;
@@ -163,6 +164,41 @@ impl Rx {
                 Some((found.start(), found.end()))
             }
         }
+    }
+}
+
+/// Longest pattern that is compiled while a request waits, in bytes.
+const LATE_PATTERN: usize = 4 << 10;
+
+/// `@rx` with a macro. The pattern of the last request is kept: nearly always the macro is a setting, the same for all.
+/// Whoever lets a client write the pattern lets it cost the compilation of up to [`LATE_PATTERN`] bytes a value.
+#[derive(Default)]
+pub(super) struct LateRx(Mutex<Option<(Box<[u8]>, Option<Arc<Rx>>)>>);
+
+impl std::fmt::Debug for LateRx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LateRx")
+    }
+}
+
+impl LateRx {
+    /// As [`Rx::matches`] with the expanded pattern; one that is too long or does not compile matches nothing.
+    pub(super) fn matches(&self, value: &[u8], pattern: &[u8], want: bool, captures: &mut Captures) -> bool {
+        let rx = self.of(pattern);
+        rx.is_some_and(|rx| rx.matches(value, want, captures))
+    }
+
+    fn of(&self, pattern: &[u8]) -> Option<Arc<Rx>> {
+        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((known, rx)) = last.as_ref()
+            && known.as_ref() == pattern
+        {
+            return rx.clone();
+        }
+        let text = std::str::from_utf8(pattern).ok().filter(|text| text.len() <= LATE_PATTERN);
+        let rx = text.and_then(|text| Rx::compile(text).ok()).map(Arc::new);
+        *last = Some((pattern.into(), rx.clone()));
+        rx
     }
 }
 

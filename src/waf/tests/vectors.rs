@@ -42,7 +42,6 @@ const LEFT_OUT: &[(&str, &[usize], &str)] = &[
     ("variable-XML", &[], "XPaths other than /* and //@*"),
     ("action-ctl_request_body_processor", &[0, 1, 2], "XPaths other than /* and //@*"),
     ("action-xmlns", &[3], "XPaths other than /* and //@*"),
-    ("issue-1528", &[], "patterns that a request helps to write"),
     // Decided otherwise.
     ("issue-1831", &[0, 1], "a quote that is never closed is a mistake"),
     ("issue-1960", &[0], "a quote that is never closed is a mistake"),

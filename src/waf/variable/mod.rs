@@ -70,6 +70,7 @@ variables! {
     FilesTmpContent "FILES_TMP_CONTENT" Collection,
     FullRequest "FULL_REQUEST" Single,
     FullRequestLength "FULL_REQUEST_LENGTH" Single,
+    Geo "GEO" Collection,
     Global "GLOBAL" Persistent,
     HighestSeverity "HIGHEST_SEVERITY" Single,
     InboundDataError "INBOUND_DATA_ERROR" Single,
@@ -195,7 +196,6 @@ impl Variable {
 /// Why a variable of other engines is not among ours, as words for a mend.
 pub(crate) fn refused(name: &str) -> Option<&'static str> {
     const REFUSED: &[(&[&str], &str)] = &[
-        (&["GEO"], "there is no geographic database; use the reputation lists of the gate"),
         (&["FILES_TMPNAMES"], "uploads are never written to disk; use FILES, FILES_SIZES or FILES_TMP_CONTENT"),
         (&["ENV"], "the process environment is no input of the rules; keep state in TX"),
         (&["USERAGENT_IP"], "the gate hands over the client address as REMOTE_ADDR"),
@@ -227,6 +227,6 @@ mod tests {
         let names: std::collections::HashSet<_> = Variable::ALL.iter().map(|variable| variable.name()).collect();
         assert_eq!(names.len(), Variable::ALL.len());
         assert_eq!(Variable::from_name("ARGSX"), None);
-        assert!(refused("geo").is_some());
+        assert!(refused("env").is_some());
     }
 }
