@@ -3,7 +3,7 @@
 //! A comment that closes leaves nothing behind in `removeComments` and one space in `replaceComments`; one that never
 //! closes leaves one space in both. The reference copies the byte after `*/` unread, so that a second comment right
 //! behind the first survives and a value that ends with a comment gains a NUL; an attacker could use either to dodge
-//! a pattern, and neither is done here.
+//! a pattern, and neither is done here, but for a value that is nothing but comments: it becomes that NUL.
 
 use super::in_place::InPlace;
 use std::borrow::Cow;
@@ -30,7 +30,11 @@ pub(super) fn remove(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
             cursor.keep(1);
         }
     }
-    cursor.finish()
+    match cursor.finish() {
+        // Nothing but comments: not empty, and so it stays.
+        nothing if nothing.is_empty() => Cow::Owned(vec![0]),
+        kept => kept,
+    }
 }
 
 /// Bytes up to and with the first `*/` or `-->`: either closes either, as in the reference.
