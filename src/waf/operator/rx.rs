@@ -173,7 +173,14 @@ const LATE_PATTERN: usize = 4 << 10;
 /// `@rx` with a macro. The pattern of the last request is kept: nearly always the macro is a setting, the same for all.
 /// Whoever lets a client write the pattern lets it cost the compilation of up to [`LATE_PATTERN`] bytes a value.
 #[derive(Default)]
-pub(super) struct LateRx(Mutex<Option<(Box<[u8]>, Option<Arc<Rx>>)>>);
+pub(super) struct LateRx(Mutex<LastPattern>);
+
+/// An expanded pattern and what it compiles to, if it does.
+#[derive(Default)]
+struct LastPattern {
+    pattern: Box<[u8]>,
+    rx: Option<Arc<Rx>>,
+}
 
 impl std::fmt::Debug for LateRx {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -190,14 +197,13 @@ impl LateRx {
 
     fn of(&self, pattern: &[u8]) -> Option<Arc<Rx>> {
         let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((known, rx)) = last.as_ref()
-            && known.as_ref() == pattern
-        {
-            return rx.clone();
+        // An empty pattern matches everything; the one kept at first is none, so it is compiled.
+        if *last.pattern == *pattern && (last.rx.is_some() || !pattern.is_empty()) {
+            return last.rx.clone();
         }
         let text = std::str::from_utf8(pattern).ok().filter(|text| text.len() <= LATE_PATTERN);
         let rx = text.and_then(|text| Rx::compile(text).ok()).map(Arc::new);
-        *last = Some((pattern.into(), rx.clone()));
+        *last = LastPattern { pattern: pattern.into(), rx: rx.clone() };
         rx
     }
 }
