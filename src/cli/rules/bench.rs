@@ -1,14 +1,14 @@
 //! `gatehouse rules bench`: whole transactions, timed one by one.
 
+use super::front::local;
 use gatehouse_waf::files::Disk;
-use gatehouse_waf::{Connection, Outcome, Ruleset, Source, Transaction};
+use gatehouse_waf::{Outcome, Ruleset, Source, Transaction};
 use serde_json::json;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Fewest and most runs of one request.
 const RUNS: std::ops::RangeInclusive<usize> = 3..=1_000_000;
@@ -82,16 +82,7 @@ fn measure(rules: &Path, requests: &Path, seconds: f64, out: &mut dyn Write) -> 
 }
 
 fn transact(rules: &Arc<Ruleset>, record: &Record<'_>) -> Outcome {
-    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let connection = Connection {
-        client: local,
-        client_port: 40_000,
-        server: local,
-        server_port: 443,
-        unique_id: "bench".to_owned(),
-        now: SystemTime::now(),
-    };
-    let mut transaction = Transaction::new(rules.clone(), None, connection);
+    let mut transaction = Transaction::new(rules.clone(), None, local());
     transaction.request_line(record.method, record.uri, b"HTTP/1.1");
     for (name, value) in &record.headers {
         transaction.request_header(name, value);

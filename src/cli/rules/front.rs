@@ -39,6 +39,19 @@ impl Passage {
     }
 }
 
+/// The connection of a request that came by none.
+pub(super) fn local() -> Connection {
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Connection {
+        client: local,
+        client_port: 40_000,
+        server: local,
+        server_port: 443,
+        unique_id: "00000000-0000-0000-0000-000000000000".to_owned(),
+        now: SystemTime::now(),
+    }
+}
+
 /// Sends `raw` through; `replica` answers what is let in.
 pub(super) fn pass(
     rules: &Arc<Ruleset>,
@@ -50,16 +63,7 @@ pub(super) fn pass(
     let end = wire::find_end(raw, 0).unwrap_or(raw.len());
     let (head, rest) = raw.split_at_checked(end).unwrap_or((raw, &[]));
     let read = wire::lenient(head);
-    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let connection = Connection {
-        client: local,
-        client_port: 40_000,
-        server: local,
-        server_port: 443,
-        unique_id: "00000000-0000-0000-0000-000000000000".to_owned(),
-        now: SystemTime::now(),
-    };
-    let mut transaction = Transaction::new(rules.clone(), mode, connection);
+    let mut transaction = Transaction::new(rules.clone(), mode, local());
     if let Some(trace) = trace {
         transaction.trace(trace);
     }

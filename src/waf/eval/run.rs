@@ -216,20 +216,18 @@ impl Run<'_> {
         let value = transform_bytes(chains, Cow::Borrowed(bytes), chain);
         self.state.work += (bytes.len() + value.len()) as u64 + LOOK_COST;
         let holds = looking.holds(&value, captures);
-        if self.workspace.trace.is_some() {
-            let after = value.to_vec();
-            self.trace_look(looking, chain, variable, item, gathered, &after, holds);
-            return holds && {
-                self.hit(looking.link, variable, item.key, gathered, Held::Own(Bytes::from_slice(&after)));
-                true
-            };
-        }
-        if !holds {
+        let traced = self.workspace.trace.is_some();
+        if !holds && !traced {
             return false;
         }
-        let held = Held::Own(Bytes::from_slice(&value));
-        self.hit(looking.link, variable, item.key, gathered, held);
-        true
+        let after = Bytes::from_slice(&value);
+        if traced {
+            self.trace_look(looking, chain, variable, item, gathered, &after, holds);
+        }
+        if holds {
+            self.hit(looking.link, variable, item.key, gathered, Held::Own(after));
+        }
+        holds
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one step")]
@@ -251,11 +249,7 @@ impl Run<'_> {
         let links = self.rules.links.iter().skip(start);
         let link = links.take_while(|link| !std::ptr::eq(*link, looking.link)).count();
         let key = self.view().bytes(item.key, gathered).map(shown);
-        let before = match item.value {
-            Spot::Text(id) => self.texts.get(id),
-            Spot::Here(start, end) => gathered.bytes.get(start..end).unwrap_or_default(),
-            Spot::Slot(_) | Spot::Static(_) | Spot::None => &[],
-        };
+        let before = self.view().bytes(item.value, gathered).unwrap_or_default();
         let not = if looking.test.negated { "!" } else { "" };
         let argument = match &looking.argument {
             Some(argument) => shown(argument),
