@@ -42,13 +42,16 @@
 
 pub mod action;
 pub mod body;
+mod byteset;
 pub mod collections;
 mod compile;
 pub mod diagnostic;
 mod eval;
 pub mod files;
 pub mod operator;
+mod plan;
 pub mod ruleset;
+mod screen;
 pub mod seclang;
 pub mod transform;
 pub mod variable;

@@ -10,8 +10,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::action::{AllowScope, AuditEngine, Phase, Processor, Severity, Store};
+use crate::byteset::ByteSet;
 use crate::collections::Collections;
 use crate::operator::Operator;
+use crate::plan::Plan;
 use crate::transform::Transformation;
 use crate::variable::{Selector, Variable};
 
@@ -156,6 +158,7 @@ pub struct Ruleset {
     /// Whether any rule reads FILES_TMP_CONTENT, which costs a copy of the files.
     pub(crate) needs_file_contents: bool,
     pub(crate) collections: Arc<Collections>,
+    pub(crate) plan: Plan,
 }
 
 impl Ruleset {
@@ -185,6 +188,7 @@ impl Ruleset {
             needs_full_request: false,
             needs_file_contents: false,
             collections: Arc::new(Collections::new(std::time::Duration::from_secs(3600))),
+            plan: Plan::default(),
         }
     }
 
@@ -437,6 +441,11 @@ impl Chains {
     /// The position of a transformation among the distinct ones.
     pub(crate) fn kind(&self, transformation: Transformation) -> usize {
         self.kinds.iter().position(|t| *t == transformation).unwrap_or(self.kinds.len())
+    }
+
+    /// The bytes that `chain` acts on: a value without them stays as it is.
+    pub(crate) fn acts_on(&self, chain: ChainId) -> ByteSet {
+        self.path(chain).into_iter().fold(ByteSet::EMPTY, |set, (_, step)| set.union(step.acts_on()))
     }
 
     /// Nodes, the empty chain included.

@@ -12,6 +12,7 @@ use crate::collections::Collections;
 use crate::diagnostic::{Place, nearest};
 use crate::files::Files;
 use crate::operator::{Operator, OperatorFault};
+use crate::plan::Plan;
 use crate::ruleset::{
     Chains, Change, Effect, Link, Piece, Rule, RuleInfo, Ruleset, Settings, Target, TargetRemoval, Template, Test,
     TxName, TxNames, Verdict,
@@ -550,6 +551,7 @@ impl Lowering<'_> {
             }
         }
         let idle = Duration::from_secs(settings.collection_timeout);
+        let plan = Plan::build(&rules, &self.links, &self.operators, &phases);
         Ruleset {
             settings,
             infos,
@@ -564,6 +566,7 @@ impl Lowering<'_> {
             needs_full_request: self.needs_full_request,
             needs_file_contents: self.needs_file_contents,
             collections: Arc::new(Collections::new(idle)),
+            plan,
         }
     }
 }

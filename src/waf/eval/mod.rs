@@ -19,6 +19,7 @@ mod message;
 mod outcome;
 mod request;
 mod run;
+mod screened;
 mod state;
 mod texts;
 mod trace;
@@ -269,6 +270,12 @@ impl Transaction {
     /// Everything is over, however it ended: runs phase 5.
     pub fn finish(&mut self) {
         self.phase(Phase::Logging);
+    }
+
+    /// From now on every rule looks at every value, in order, without the plan that leaves out what cannot match: the
+    /// same verdicts at a higher price. For tests that compare the two.
+    pub fn unscreened(&mut self) {
+        self.workspace.unscreened = true;
     }
 
     /// Keeps from now on what the rules do, to be read with [`take_trace`](Self::take_trace).

@@ -11,12 +11,14 @@ use super::expand::MAX_EXPANSION;
 use super::gather::{Gathered, Item, Spot, View, count};
 use super::message::Message;
 use super::outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
+use super::screened::Screened;
 use super::state::{Bytes, Held, Matched, State};
 use super::texts::{Texts, transform_bytes};
 use super::trace::{Step, Tracer, names, short, shown};
 use super::{Allowed, Connection};
 use crate::action::{AllowScope, Phase};
 use crate::operator::{Captures, Operator};
+use crate::plan::Switch;
 use crate::ruleset::{ChainId, Link, Mode, Rule, Ruleset, Target, Template, Test, Verdict};
 use crate::variable::Variable;
 
@@ -31,6 +33,9 @@ pub(super) struct Workspace {
     /// The target removals that concern the rule that is running.
     removals: Vec<usize>,
     pub(super) trace: Option<Tracer>,
+    pub(super) screened: Screened,
+    /// Every rule looks at every value; nothing is screened.
+    pub(super) unscreened: bool,
 }
 
 /// A phase that is running.
@@ -82,14 +87,34 @@ impl Run<'_> {
     pub(super) fn run(&mut self) -> Option<Allowed> {
         let rules = self.rules;
         let list = rules.phases.get(self.phase.index()).map_or(&[][..], Vec::as_slice);
-        let mut at = 0;
+        // A trace shows what a rule looked at in vain, too.
+        let unscreened = self.workspace.unscreened || self.workspace.trace.is_some();
+        // From where to where the rules to run are known.
+        let (mut at, mut screened, mut screened_to) = (0, !unscreened, if unscreened { list.len() } else { 0 });
         while let Some(&number) = list.get(at) {
-            at += 1;
             if self.state.mode == Mode::Off || self.is_exhausted() {
                 break;
             }
+            if at >= screened_to {
+                (screened, screened_to) = self.enter(at);
+            }
+            if screened {
+                match self.workspace.screened.live.next(at) {
+                    Some(live) if live == at => {}
+                    Some(live) if live < screened_to => {
+                        at = live;
+                        continue;
+                    }
+                    _ => {
+                        at = screened_to;
+                        continue;
+                    }
+                }
+            }
+            let place = at;
+            at += 1;
             let Some(rule) = rules.rules.get(number).filter(|_| !self.state.is_removed(number)) else { continue };
-            if !self.chain(number, rule) {
+            if self.passes_switch(place) || !self.chain(number, rule) {
                 continue;
             }
             self.record(number, rule);
@@ -101,9 +126,40 @@ impl Run<'_> {
         None
     }
 
+    /// Screens the segment that begins at or before `at`; returns whether it could be done, and where the segment ends.
+    fn enter(&mut self, at: usize) -> (bool, usize) {
+        let (rules, phase) = (self.rules, self.phase.index());
+        let Some((segment, end)) = rules.plan.segment(phase, at) else { return (false, usize::MAX) };
+        let mut setting = 0;
+        for (number, switch) in rules.plan.switches(phase).iter().enumerate() {
+            setting |= u64::from(self.switches(*switch)) << number;
+        }
+        let stage = rules.stage(phase, segment, setting);
+        let screened = stage.is_some();
+        if let Some(stage) = stage {
+            self.screen(stage);
+        }
+        (screened, end)
+    }
+
+    /// Whether a switch matches now.
+    fn switches(&mut self, switch: Switch) -> bool {
+        let value = self.state.tx.slot(self.rules, switch.slot);
+        let operator = self.rules.operators.get(switch.operator);
+        value.zip(operator).is_some_and(|(value, operator)| {
+            operator.matches(value, false, &mut self.workspace.captures) != switch.negated
+        })
+    }
+
+    /// Whether a switch stands here that does not match: nothing else would come of running it.
+    fn passes_switch(&mut self, place: usize) -> bool {
+        let switch = self.rules.plan.switch_at(self.phase.index(), place);
+        switch.is_some_and(|switch| !self.switches(switch))
+    }
+
     /// Whether the transaction has used up its work. The logging phase has twice as much, so that what was found is
     /// still reported.
-    fn is_exhausted(&mut self) -> bool {
+    pub(super) fn is_exhausted(&mut self) -> bool {
         let limit = self.rules.settings.work_limit;
         let (limit, full) = match self.phase {
             Phase::Logging => (limit.saturating_mul(2), false),
@@ -195,9 +251,20 @@ impl Run<'_> {
         if let Spot::Text(id) = item.value
             && let Some(done) = self.texts.transform(chains, id, chain)
         {
+            let known = self.workspace.screened.answer(done, looking.test.operator);
             let value = self.texts.get(done);
-            self.state.work += value.len() as u64 + LOOK_COST;
-            let holds = looking.holds(value, captures);
+            // Only a match whose groups are wanted has to be looked for again.
+            let holds = match known.filter(|hit| !hit || !looking.link.capture || looking.test.negated) {
+                Some(hit) => {
+                    captures.clear();
+                    hit != looking.test.negated
+                }
+                None => {
+                    self.state.work += value.len() as u64;
+                    looking.holds(value, captures)
+                }
+            };
+            self.state.work += LOOK_COST;
             if self.workspace.trace.is_some() {
                 let after = self.texts.get(done).to_vec();
                 self.trace_look(looking, chain, variable, item, gathered, &after, holds);

@@ -132,7 +132,7 @@ fn a_body_without_files_over_its_limit_is_the_rules_to_judge_and_refused_at_last
 
 #[test]
 fn a_transaction_that_costs_too_much_is_interrupted() {
-    let text = "SecGatehouseWorkLimit 1048576\nSecRule ARGS \"@rx never\" \"id:1,phase:2,pass\"";
+    let text = "SecGatehouseWorkLimit 1048576\nSecRule ARGS \"@rx never|x{9}y\" \"id:1,phase:2,pass\"";
     let body = format!("a={}", "x".repeat(2 << 20));
     let text = format!("SecRequestBodyNoFilesLimit 10000000\n{text}\nSecAction \"id:2,phase:2,pass\"");
     let outcome = outcome(&text, "/", body.as_bytes());

@@ -7,6 +7,9 @@
 
 use std::borrow::Cow;
 
+use crate::byteset::ByteSet;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use crate::ruleset::{ChainId, Chains};
 use crate::transform::Transformation;
 
@@ -20,7 +23,7 @@ const MAX_ROWS: usize = 1 << 16;
 pub(super) struct TextId(u32);
 
 impl TextId {
-    fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         self.0 as usize
     }
 }
@@ -44,8 +47,12 @@ pub(super) struct Texts {
     rows: Vec<u32>,
     /// Rows one after another: a cell for each chain, then one for each kind of transformation.
     cells: Vec<u32>,
+    /// For each text the bytes in it, once somebody has asked.
+    bytes: Vec<Option<ByteSet>>,
     row_count: usize,
     derived_bytes: usize,
+    /// Derived texts by a hash of their bytes, so that equal ones are one.
+    derived: HashMap<u64, TextId, BuildHasherDefault<Direct>>,
     /// Bytes that transformations have read.
     pub(super) work: u64,
 }
@@ -79,6 +86,21 @@ impl Texts {
         }
     }
 
+    /// The bytes that occur in a text.
+    pub(super) fn bytes_in(&mut self, id: TextId) -> ByteSet {
+        if let Some(Some(known)) = self.bytes.get(id.index()) {
+            return *known;
+        }
+        let bytes = ByteSet::of(self.get(id));
+        if self.bytes.len() <= id.index() {
+            self.bytes.resize(self.texts.len().max(id.index() + 1), None);
+        }
+        if let Some(known) = self.bytes.get_mut(id.index()) {
+            *known = Some(bytes);
+        }
+        bytes
+    }
+
     /// The text that `chain` makes of `id`; `None` when no more results are kept.
     pub(super) fn transform(&mut self, chains: &Chains, id: TextId, chain: ChainId) -> Option<TextId> {
         let Some((parent, step)) = chains.node(chain) else { return Some(id) };
@@ -102,6 +124,10 @@ impl Texts {
             Some(&known) if known != NONE => return Some(TextId(known)),
             _ => {}
         }
+        let acts_on = step.acts_on();
+        if acts_on != ByteSet::ALL && !self.bytes_in(id).meets(acts_on) {
+            return Some(id);
+        }
         let input = self.get(id);
         let length = input.len();
         let after = match step.apply(Cow::Borrowed(input)) {
@@ -112,8 +138,7 @@ impl Texts {
                 if self.derived_bytes + changed.len() > MAX_DERIVED_BYTES {
                     return None;
                 }
-                self.derived_bytes += changed.len();
-                self.add_owned(changed)
+                self.intern(changed)
             }
         };
         self.work += length as u64;
@@ -121,6 +146,20 @@ impl Texts {
             *cell = after.0;
         }
         Some(after)
+    }
+
+    /// The derived text of these bytes, a new one if there is none.
+    fn intern(&mut self, bytes: Vec<u8>) -> TextId {
+        let hash = hash(&bytes);
+        if let Some(known) = self.derived.get(&hash).copied()
+            && self.get(known) == bytes
+        {
+            return known;
+        }
+        self.derived_bytes += bytes.len();
+        let id = self.add_owned(bytes);
+        self.derived.insert(hash, id);
+        id
     }
 
     /// Where the row of a text starts in the table.
@@ -136,6 +175,34 @@ impl Texts {
             self.cells.resize(self.row_count * width, NONE);
         }
         Some(*row as usize * width)
+    }
+}
+
+/// A quick hash. Two texts that share one are both kept, so nobody gains by finding such a pair.
+fn hash(bytes: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+    let hash = words.iter().fold(bytes.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
+    hash ^ hash >> 29
+}
+
+/// Takes a hash as it is.
+#[derive(Debug, Default)]
+struct Direct(u64);
+
+impl Hasher for Direct {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = hash(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -2,10 +2,11 @@
 //! `@validateUtf8Encoding`.
 
 use super::OperatorFault;
+use crate::byteset::ByteSet;
 
 /// The bytes a value may hold.
 #[derive(Debug, Clone)]
-pub(super) struct ByteRange([bool; 256]);
+pub(super) struct ByteRange(ByteSet);
 
 impl ByteRange {
     /// From `32-126, 9, 13`. An empty list allows no byte.
@@ -13,14 +14,12 @@ impl ByteRange {
     /// # Errors
     /// What is no number up to 255, or a range that ends before it begins.
     pub(super) fn parse(argument: &str) -> Result<Self, OperatorFault> {
-        let mut allowed = [false; 256];
+        let mut allowed = ByteSet::EMPTY;
         for item in argument.split(',').map(str::trim).filter(|item| !item.is_empty()) {
             let (first, last) = item.split_once('-').unwrap_or((item, item));
             match (first.trim().parse::<u8>(), last.trim().parse::<u8>()) {
                 (Ok(first), Ok(last)) if first <= last => {
-                    for slot in allowed.iter_mut().take(usize::from(last).saturating_add(1)).skip(usize::from(first)) {
-                        *slot = true;
-                    }
+                    allowed = allowed.union(ByteSet::of_those(|byte| (first..=last).contains(&byte)));
                 }
                 _ => {
                     return Err(OperatorFault {
@@ -33,9 +32,14 @@ impl ByteRange {
         Ok(Self(allowed))
     }
 
+    /// The bytes it allows.
+    pub(super) fn allowed(&self) -> ByteSet {
+        self.0
+    }
+
     /// Whether any byte lies outside.
     pub(super) fn is_left_by(&self, value: &[u8]) -> bool {
-        value.iter().any(|&byte| self.0.get(usize::from(byte)) != Some(&true))
+        !ByteSet::of(value).within(self.0)
     }
 }
 

@@ -26,11 +26,13 @@ mod tests;
 
 pub use captures::{Captures, GROUPS};
 
+use crate::byteset::ByteSet;
 use bytes::ByteRange;
 use identity::{Identity, Scheme};
 use ip::Addresses;
 use number::{Relation, integer};
 use phrases::Phrases;
+pub(crate) use rx::parse as parse_pattern;
 use rx::{LateRx, Rx};
 use text::Comparison;
 
@@ -209,6 +211,21 @@ impl Operator {
         }
     }
 
+    /// Whether a value matches, if the bytes in it are enough to tell.
+    pub(crate) fn answer(&self, bytes: ByteSet) -> Option<bool> {
+        let never = |without: bool| without.then_some(false);
+        match &self.test {
+            Test::ByteRange(range) => Some(!bytes.within(range.allowed())),
+            Test::UrlEncoding => never(!bytes.contains(b'%')),
+            Test::Utf8Encoding => never(bytes.within(ByteSet::of_ascii())),
+            Test::Sql => never(injection::cannot_be_sql(bytes)),
+            Test::Html => never(injection::cannot_be_html(bytes)),
+            Test::Always => Some(true),
+            Test::Never => Some(false),
+            _ => None,
+        }
+    }
+
     /// As [`Operator::matches`], with the argument after its macros have been expanded. An operator that takes no
     /// macro has none to expand and goes by its own argument.
     pub fn matches_expanded(&self, value: &[u8], argument: &[u8], want: bool, captures: &mut Captures) -> bool {
@@ -252,6 +269,24 @@ impl Operator {
         match &self.test {
             Test::Rx(rx) => rx.linear_source(),
             _ => None,
+        }
+    }
+
+    /// Whether a match of a linear-time pattern, or a phrase, begins at byte `at` exactly.
+    pub(crate) fn begins_at(&self, value: &[u8], at: usize) -> bool {
+        match &self.test {
+            Test::Rx(rx) => rx.begins_at(value, at),
+            Test::Phrases(phrases) => phrases.begins_at(value, at),
+            _ => false,
+        }
+    }
+
+    /// Whether a linear-time pattern or a phrase matches anywhere from byte `from` on.
+    pub(crate) fn matches_from(&self, value: &[u8], from: usize) -> bool {
+        match &self.test {
+            Test::Rx(rx) => rx.matches_from(value, from),
+            Test::Phrases(phrases) => phrases.matches_from(value, from),
+            _ => false,
         }
     }
 

@@ -14,6 +14,8 @@ use super::pattern;
 use fancy_regex::BytesMode;
 use regex_automata::meta;
 use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input};
+use regex_syntax::hir::Hir;
 use std::sync::{Arc, Mutex};
 
 /// Bytes of a compiled pattern's program; the largest of the OWASP rules takes a quarter of one MiB.
@@ -69,6 +71,19 @@ impl Rx {
     /// The pattern in the dialect of the `regex` family, if it runs in linear time: what a prefilter may analyse.
     pub(super) fn linear_source(&self) -> Option<&str> {
         matches!(self.engine, Engine::Linear(_)).then_some(self.source.as_str())
+    }
+
+    /// Whether a match begins at byte `at` exactly; patterns that backtrack are not asked.
+    pub(super) fn begins_at(&self, value: &[u8], at: usize) -> bool {
+        let Engine::Linear(regex) = &self.engine else { return false };
+        let input = Input::new(value).range(at.min(value.len())..).anchored(Anchored::Yes).earliest(true);
+        regex.search_half(&input).is_some()
+    }
+
+    /// Whether a match begins at byte `from` or later; patterns that backtrack are not asked.
+    pub(super) fn matches_from(&self, value: &[u8], from: usize) -> bool {
+        let Engine::Linear(regex) = &self.engine else { return false };
+        regex.is_match(Input::new(value).range(from.min(value.len())..))
     }
 
     /// Whether the value matches anywhere. With `want`, the groups go to `captures`.
@@ -155,7 +170,7 @@ impl Rx {
     pub(super) fn find_from(&self, value: &[u8], from: usize) -> Option<(usize, usize)> {
         match &self.engine {
             Engine::Linear(regex) => {
-                let input = regex_automata::Input::new(value).range(from.min(value.len())..);
+                let input = Input::new(value).range(from.min(value.len())..);
                 regex.search(&input).map(|found| (found.start(), found.end()))
             }
             Engine::Backtracking(_) if value.len() > BACKTRACKED_VALUE => None,
@@ -208,6 +223,19 @@ impl LateRx {
     }
 }
 
+/// How the patterns of this module are written.
+fn dialect() -> syntax::Config {
+    syntax::Config::new().unicode(false).utf8(false).dot_matches_new_line(true).multi_line(false).nest_limit(128)
+}
+
+/// The tree of a pattern as [`Rx::linear_source`] gives it.
+///
+/// # Errors
+/// What the dialect does not know.
+pub(crate) fn parse(pattern: &str) -> Result<Hir, Box<regex_syntax::Error>> {
+    syntax::parse_with(pattern, &dialect()).map_err(Box::new)
+}
+
 fn linear(pattern: &str) -> Result<meta::Regex, String> {
     let config = meta::Config::new()
         .utf8_empty(false)
@@ -216,9 +244,7 @@ fn linear(pattern: &str) -> Result<meta::Regex, String> {
         .hybrid_cache_capacity(LAZY_STATES)
         .dfa_size_limit(Some(FULL_BYTES))
         .dfa_state_limit(Some(FULL_STATES));
-    let syntax =
-        syntax::Config::new().unicode(false).utf8(false).dot_matches_new_line(true).multi_line(false).nest_limit(128);
-    meta::Regex::builder().configure(config).syntax(syntax).build(pattern).map_err(|error| {
+    meta::Regex::builder().configure(config).syntax(dialect()).build(pattern).map_err(|error| {
         // The library draws the pattern with a caret over several lines; its last line says what is wrong.
         match error.syntax_error() {
             Some(error) => {

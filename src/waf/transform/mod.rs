@@ -35,7 +35,10 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod vectors;
 
+use crate::byteset::ByteSet;
+use in_place::is_space;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 use whitespace::Ends;
 
 /// Declares the enum and its names from one table, so that none can be forgotten in the other.
@@ -143,6 +146,45 @@ impl Transformation {
     pub fn from_name(name: &str) -> Option<Self> {
         let called = |known: &str| known.eq_ignore_ascii_case(name);
         Self::ALL.iter().copied().find(|t| called(t.name()) || t.aliases().iter().any(|alias| called(alias)))
+    }
+
+    /// The bytes it acts on: a value that holds none of them stays as it is.
+    pub(crate) fn acts_on(self) -> ByteSet {
+        static TABLE: LazyLock<Vec<ByteSet>> =
+            LazyLock::new(|| Transformation::ALL.iter().map(|t| t.find_acts_on()).collect());
+        TABLE.get(self as usize).copied().unwrap_or(ByteSet::ALL)
+    }
+
+    fn find_acts_on(self) -> ByteSet {
+        match self {
+            Self::CmdLine => ByteSet::of_those(|b| b.is_ascii_uppercase() || b"\\\"'^ \t\r\n,;".contains(&b)),
+            Self::CompressWhitespace | Self::Trim | Self::TrimLeft | Self::TrimRight => ByteSet::of_those(is_space),
+            Self::CssDecode | Self::EscapeSeqDecode | Self::JsDecode => ByteSet::of(b"\\"),
+            Self::HtmlEntityDecode => ByteSet::of(b"&"),
+            Self::Lowercase => ByteSet::of_those(|b| b.is_ascii_uppercase()),
+            Self::NormalizePath => ByteSet::of(b"/."),
+            Self::NormalizePathWin => ByteSet::of(b"/.\\"),
+            Self::ParityZero7bit | Self::Utf8ToUnicode => ByteSet::of_those(|b| !b.is_ascii()),
+            Self::RemoveComments | Self::RemoveCommentsChar => ByteSet::of(b"/*-#<"),
+            Self::RemoveNulls | Self::ReplaceNulls => ByteSet::of(&[0]),
+            Self::RemoveWhitespace => ByteSet::of_those(|b| is_space(b) || matches!(b, 0xA0 | 0xC2)),
+            Self::ReplaceComments => ByteSet::of(b"/"),
+            Self::SqlHexDecode => ByteSet::of(b"xX"),
+            Self::Uppercase => ByteSet::of_those(|b| b.is_ascii_lowercase()),
+            Self::UrlDecode | Self::UrlDecodeUni => ByteSet::of(b"%+"),
+            Self::Base64Decode
+            | Self::Base64DecodeExt
+            | Self::Base64Encode
+            | Self::HexDecode
+            | Self::HexEncode
+            | Self::Length
+            | Self::Md5
+            | Self::ParityEven7bit
+            | Self::ParityOdd7bit
+            | Self::PhpArgsNames
+            | Self::Sha1
+            | Self::UrlEncode => ByteSet::ALL,
+        }
     }
 
     /// Applies it. A value that does not change comes back as it was given: of a borrowed value the result is borrowed

@@ -209,3 +209,20 @@ fn reference_vectors() {
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), followed + failures.len(), failures.join("\n"));
     assert!(followed > 300, "only {followed} vectors in {}", folder.display());
 }
+
+/// What a transformation is said not to act on must pass through it unchanged.
+#[test]
+fn what_is_not_acted_on_stays() {
+    let mut seed = 11;
+    for transformation in Transformation::ALL {
+        let untouched: Vec<u8> = (0..=255).filter(|byte| !transformation.acts_on().contains(*byte)).collect();
+        if untouched.is_empty() {
+            continue;
+        }
+        for round in 0..2000 {
+            let text = vectors::noise(&mut seed, &untouched, round % 60);
+            let after = transformation.apply(Cow::Borrowed(&text));
+            assert_eq!(after.as_ref(), text, "{transformation} on {}", text.escape_ascii());
+        }
+    }
+}

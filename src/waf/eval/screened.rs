@@ -1,0 +1,218 @@
+//! A segment's questions put to the values of the message: which rules can match?
+
+use super::run::Run;
+use super::texts::TextId;
+use crate::plan::{Group, Lane, Positions, Stage};
+use crate::screen::{Scratch, Screen};
+use crate::variable::Shape;
+use std::sync::Arc;
+
+/// Most texts whose answers are kept; rules that ask more of them are run without.
+const MAX_ROWS: usize = 1 << 17;
+/// "No row" in a table.
+const NONE: u32 = u32::MAX;
+
+/// Answers to a stage's questions, and the buffers to find them.
+#[derive(Debug, Default)]
+pub(super) struct Screened {
+    /// For each text the number of its row, or [`NONE`].
+    rows: Vec<u32>,
+    /// For each row its text.
+    texts: Vec<TextId>,
+    /// For each row the probes that were asked for, and those that match.
+    wanted: Vec<u64>,
+    hits: Vec<u64>,
+    words: usize,
+    /// Which lane of which group asks which row.
+    asked: Vec<(u32, u32, u32)>,
+    values: Vec<TextId>,
+    scratch: Scratch,
+    /// Whose probes these are.
+    stage: Option<Arc<Stage>>,
+    /// The rules to run.
+    pub(super) live: Positions,
+}
+
+/// Stands for [`Group::plain`] among the numbers of lanes.
+const PLAIN: u32 = u32::MAX;
+
+impl Screened {
+    fn clear(&mut self, words: usize) {
+        for text in self.texts.drain(..) {
+            if let Some(row) = self.rows.get_mut(text.index()) {
+                *row = NONE;
+            }
+        }
+        self.wanted.clear();
+        self.hits.clear();
+        self.asked.clear();
+        self.words = words;
+    }
+
+    fn row(&mut self, text: TextId) -> Option<u32> {
+        if self.rows.len() <= text.index() {
+            self.rows.resize(text.index() + 1, NONE);
+        }
+        let row = self.rows.get_mut(text.index())?;
+        if *row == NONE {
+            if self.texts.len() >= MAX_ROWS {
+                return None;
+            }
+            *row = u32::try_from(self.texts.len()).ok()?;
+            self.texts.push(text);
+            self.wanted.resize(self.wanted.len() + self.words, 0);
+            self.hits.resize(self.hits.len() + self.words, 0);
+        }
+        Some(*row)
+    }
+
+    /// Whether an operator matches a text; `None` if it was not asked.
+    pub(super) fn answer(&self, text: TextId, operator: usize) -> Option<bool> {
+        let probe = self.stage.as_ref()?.screen.probe(operator)?;
+        let row = *self.rows.get(text.index())?;
+        if row == NONE {
+            return None;
+        }
+        let word = row as usize * self.words + probe / 64;
+        let bit = |words: &[u64]| words.get(word).is_some_and(|word| word >> (probe % 64) & 1 == 1);
+        bit(&self.wanted).then(|| bit(&self.hits))
+    }
+}
+
+impl Run<'_> {
+    /// Fills [`Screened::live`] with the positions of the rules to run in a stage.
+    pub(super) fn screen(&mut self, stage: Arc<Stage>) {
+        let mut screened = std::mem::take(&mut self.workspace.screened);
+        screened.clear(stage.screen.words());
+        screened.live.copy_from(&stage.always);
+        for (number, group) in stage.groups.iter().enumerate() {
+            self.values(group, &mut screened.values);
+            for at in 0..screened.values.len() {
+                let Some(value) = screened.values.get(at).copied() else { break };
+                self.ask_group(&mut screened, number, group, value);
+            }
+            if self.is_exhausted() {
+                break;
+            }
+        }
+        self.scan(&mut screened, &stage.screen);
+        for (row, group, lane) in &screened.asked {
+            let Some(group) = stage.groups.get(*group as usize) else { continue };
+            let lane = if *lane == PLAIN { Some(&group.plain) } else { group.lanes.get(*lane as usize) };
+            let start = *row as usize * screened.words;
+            let (Some(lane), Some(hits)) = (lane, screened.hits.get(start..start + screened.words)) else { continue };
+            if !lane.has_negated && hits.iter().zip(&lane.wanted).all(|(hits, wanted)| hits & wanted == 0) {
+                continue;
+            }
+            for question in &lane.screened {
+                let hit = hits.get(question.probe / 64).is_some_and(|word| word >> (question.probe % 64) & 1 == 1);
+                if hit != question.negated {
+                    screened.live.insert(question.position);
+                }
+            }
+        }
+        screened.stage = Some(stage);
+        self.workspace.screened = screened;
+    }
+
+    /// The values of a target.
+    fn values(&self, group: &Group, into: &mut Vec<TextId>) {
+        into.clear();
+        let (message, texts) = (self.message, &*self.texts);
+        match group.variable.shape() {
+            Shape::Single => into.extend(message.single(group.variable)),
+            Shape::Collection => message.each(group.variable, |name, value| {
+                let takes = || {
+                    let name = texts.get(name);
+                    group.selector.takes(name) && !group.exclusions.iter().any(|excluded| excluded.takes(name))
+                };
+                if takes() {
+                    into.push(value);
+                }
+            }),
+            Shape::Document => {
+                if group.selector.takes(b"/*") {
+                    into.extend(&message.xml_texts);
+                }
+                if group.selector.takes(b"//@*") {
+                    into.extend(&message.xml_attributes);
+                }
+            }
+            Shape::Persistent => {}
+        }
+    }
+
+    fn ask_group(&mut self, screened: &mut Screened, number: usize, group: &Group, value: TextId) {
+        let bytes = self.texts.bytes_in(value);
+        let number = u32::try_from(number).unwrap_or(0);
+        let lanes = group.lanes.iter().zip(0u32..);
+        let first = if bytes.meets(group.plain.acts_on) {
+            0
+        } else {
+            self.ask_lane(screened, (number, PLAIN), &group.plain, value);
+            group.in_plain
+        };
+        for (lane, place) in lanes.skip(first) {
+            match self.texts.transform(&self.rules.chains, value, lane.chain) {
+                Some(text) => self.ask_lane(screened, (number, place), lane, text),
+                // No room to keep the result: the rules have to make it for themselves.
+                None => run_all(screened, lane),
+            }
+        }
+    }
+
+    fn ask_lane(&mut self, screened: &mut Screened, (group, place): (u32, u32), lane: &Lane, text: TextId) {
+        if !lane.screened.is_empty() {
+            match screened.row(text) {
+                Some(row) => {
+                    let start = row as usize * screened.words;
+                    let wanted = screened.wanted.get_mut(start..start + screened.words).unwrap_or_default();
+                    wanted.iter_mut().zip(&lane.wanted).for_each(|(wanted, more)| *wanted |= more);
+                    screened.asked.push((row, group, place));
+                }
+                None => run_all(screened, lane),
+            }
+        }
+        if lane.direct.is_empty() {
+            return;
+        }
+        let bytes = self.texts.bytes_in(text);
+        let value = self.texts.get(text);
+        for question in &lane.direct {
+            if screened.live.contains(question.position) {
+                continue;
+            }
+            let Some(operator) = self.rules.operators.get(question.operator) else { continue };
+            let hit = operator.answer(bytes).unwrap_or_else(|| {
+                self.state.work += value.len() as u64;
+                operator.matches(value, false, &mut self.workspace.captures)
+            });
+            if hit != question.negated {
+                screened.live.insert(question.position);
+            }
+        }
+    }
+
+    fn scan(&mut self, screened: &mut Screened, screen: &Screen) {
+        for (text, row) in screened.texts.iter().zip(0usize..) {
+            let range = row * screened.words..(row + 1) * screened.words;
+            let (Some(wanted), Some(hits)) = (screened.wanted.get(range.clone()), screened.hits.get_mut(range)) else {
+                continue;
+            };
+            let bytes = self.texts.bytes_in(*text);
+            let value = self.texts.get(*text);
+            let work = screen.scan(&self.rules.operators, value, bytes, wanted, hits, &mut screened.scratch);
+            self.state.work += work as u64;
+            if self.is_exhausted() {
+                break;
+            }
+        }
+    }
+}
+
+/// All rules of a lane are run, for nothing is known of a value.
+fn run_all(screened: &mut Screened, lane: &Lane) {
+    for question in lane.screened.iter().chain(&lane.direct) {
+        screened.live.insert(question.position);
+    }
+}

@@ -1,0 +1,388 @@
+//! How a phase's rules are run without looking at each: the rule set, rearranged by what the rules look at.
+//!
+//! Most rules ask whether some value of the message matches, and most often none does. So before such rules would run,
+//! their questions are gathered by target and chain of transformations, each distinct value is read once for all of
+//! them ([`crate::screen`]), and only the rules that some value matches are then run, in order, exactly as if all had been.
+//! Rules that ask anything else (TX, counts, macros, what matched before) are always run. So the plan can cost time but
+//! not change a verdict: a rule left out is one whose first link cannot match.
+//!
+//! Rules that skip others by a number in TX (the paranoia levels of the Core Rule Set) are *switches*. What they are
+//! expected to skip is not screened; if it is reached all the same, it is run like a rule that was never screened. The
+//! rules between two changes of such a number are a *segment*; a segment as seen under one setting of its switches is a
+//! [`Stage`], made when it is first needed and kept.
+
+use crate::byteset::ByteSet;
+use crate::operator::Operator;
+use crate::ruleset::{ChainId, Effect, Link, Rule, Ruleset, Target, TxName};
+use crate::screen::{Automata, Screen};
+use crate::variable::{Selector, Shape, Variable};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
+
+/// Most switches of one phase; further ones are rules like any other.
+const MAX_SWITCHES: usize = 64;
+/// Most stages kept. A rule set has a handful; one whose rules count in a switch's variable could ask for many.
+const MAX_STAGES: usize = 256;
+
+/// Positions in a phase's list of rules, as bits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Positions(Vec<u64>);
+
+impl Positions {
+    pub(crate) fn insert(&mut self, position: usize) {
+        let word = position / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= 1 << (position % 64);
+        }
+    }
+
+    pub(crate) fn contains(&self, position: usize) -> bool {
+        self.0.get(position / 64).is_some_and(|word| word >> (position % 64) & 1 == 1)
+    }
+
+    /// The first member from `at` on.
+    pub(crate) fn next(&self, at: usize) -> Option<usize> {
+        let mut number = at / 64;
+        let mut word = self.0.get(number)? & (u64::MAX << (at % 64));
+        while word == 0 {
+            number += 1;
+            word = *self.0.get(number)?;
+        }
+        Some(number * 64 + word.trailing_zeros() as usize)
+    }
+
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.0.clone_from(&other.0);
+    }
+}
+
+/// The segments of all phases and the stages made so far.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    phases: [PhasePlan; 5],
+    stages: RwLock<HashMap<(usize, usize, u64), Arc<Stage>>>,
+    automata: Automata,
+    /// Held by who makes a stage.
+    making: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct PhasePlan {
+    segments: Vec<Range<usize>>,
+    switches: Vec<Switch>,
+    /// For each position the switch that stands there.
+    switched: HashMap<usize, usize>,
+}
+
+/// A test of one TX variable that decides whether rules are skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Switch {
+    pub(crate) slot: usize,
+    pub(crate) operator: usize,
+    pub(crate) negated: bool,
+}
+
+/// A segment under one setting of its switches.
+#[derive(Debug, Default)]
+pub(crate) struct Stage {
+    /// The rules to run whatever the values are, and all that lie outside.
+    pub(crate) always: Positions,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) screen: Screen,
+}
+
+/// What is asked of the values of one target.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) variable: Variable,
+    pub(crate) selector: Selector,
+    pub(crate) exclusions: Box<[Selector]>,
+    /// By chain of transformations.
+    pub(crate) lanes: Vec<Lane>,
+    /// All lanes whose chains leave some values as they are, as one.
+    pub(crate) plain: Lane,
+    /// How many lanes, at the front, are part of `plain`.
+    pub(crate) in_plain: usize,
+}
+
+/// What is asked of the values of one target after one chain.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) chain: ChainId,
+    /// A value without any of these is not changed by the chain.
+    pub(crate) acts_on: ByteSet,
+    /// The probes of `screened`.
+    pub(crate) wanted: Box<[u64]>,
+    pub(crate) has_negated: bool,
+    pub(crate) screened: Vec<Question>,
+    /// What is asked of each operator by itself.
+    pub(crate) direct: Vec<Question>,
+}
+
+/// One rule's question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) operator: usize,
+    pub(crate) probe: usize,
+    pub(crate) negated: bool,
+    pub(crate) position: usize,
+}
+
+impl Lane {
+    fn new(chain: ChainId, acts_on: ByteSet, words: usize) -> Self {
+        Self { chain, acts_on, wanted: vec![0; words].into(), has_negated: false, screened: Vec::new(), direct: Vec::new() }
+    }
+
+    fn add(&mut self, question: Question, screened: bool) {
+        if !screened {
+            if !self.direct.contains(&question) {
+                self.direct.push(question);
+            }
+            return;
+        }
+        if let Some(word) = self.wanted.get_mut(question.probe / 64) {
+            *word |= 1 << (question.probe % 64);
+        }
+        self.has_negated |= question.negated;
+        if !self.screened.contains(&question) {
+            self.screened.push(question);
+        }
+    }
+}
+
+impl Plan {
+    /// Finds the switches and segments of a rule set.
+    pub(crate) fn build(rules: &[Rule], links: &[Link], operators: &[Operator], phases: &[Vec<usize>; 5]) -> Self {
+        let of_phase = |list: &Vec<usize>| {
+            let mut plan = PhasePlan::default();
+            let in_list = || list.iter().enumerate().filter_map(|(at, number)| Some((at, rules.get(*number)?)));
+            for (at, rule) in in_list() {
+                let Some(switch) = switch(rule, links, operators) else { continue };
+                let known = plan.switches.iter().position(|known| *known == switch);
+                if known.is_none() && plan.switches.len() == MAX_SWITCHES {
+                    continue;
+                }
+                let number = known.unwrap_or_else(|| {
+                    plan.switches.push(switch);
+                    plan.switches.len() - 1
+                });
+                plan.switched.insert(at, number);
+            }
+            let mut start = 0;
+            for (at, rule) in in_list() {
+                if at + 1 == list.len() || sets_a_switch(rule, links, &plan.switches) {
+                    plan.segments.push(start..at + 1);
+                    start = at + 1;
+                }
+            }
+            plan
+        };
+        Self {
+            phases: [0, 1, 2, 3, 4].map(|n| phases.get(n).map(of_phase).unwrap_or_default()),
+            automata: Automata::of(operators),
+            ..Self::default()
+        }
+    }
+
+    /// The number and the end of the segment that position `at` of a phase is in.
+    pub(crate) fn segment(&self, phase: usize, at: usize) -> Option<(usize, usize)> {
+        let segments = &self.phases.get(phase)?.segments;
+        let number = segments.partition_point(|range| range.end <= at);
+        segments.get(number).map(|range| (number, range.end))
+    }
+
+    /// The switches of a phase.
+    pub(crate) fn switches(&self, phase: usize) -> &[Switch] {
+        self.phases.get(phase).map_or(&[], |plan| &plan.switches)
+    }
+
+    /// The switch at a position of a phase.
+    pub(crate) fn switch_at(&self, phase: usize, at: usize) -> Option<Switch> {
+        let plan = self.phases.get(phase)?;
+        plan.switches.get(*plan.switched.get(&at)?).copied()
+    }
+}
+
+impl Ruleset {
+    /// A segment of a phase under a setting of its switches: bit n tells whether switch n would match. `None` while
+    /// another thread makes a stage, which can take some tenths of a second: the segment's rules are then run as they
+    /// stand, for no request is to wait.
+    pub(crate) fn stage(&self, phase: usize, segment: usize, setting: u64) -> Option<Arc<Stage>> {
+        let key = (phase, segment, setting);
+        let known = || self.plan.stages.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(stage) = known() {
+            return Some(stage);
+        }
+        let _making = match self.plan.making.try_lock() {
+            Ok(making) => making,
+            Err(TryLockError::Poisoned(making)) => making.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        if let Some(stage) = known() {
+            return Some(stage);
+        }
+        if self.plan.stages.read().unwrap_or_else(PoisonError::into_inner).len() >= MAX_STAGES {
+            return None;
+        }
+        let stage = Arc::new(self.make_stage(phase, segment, setting));
+        self.plan.stages.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&stage));
+        Some(stage)
+    }
+
+    /// Bytes of the automata and tables made so far.
+    pub fn screen_memory(&self) -> usize {
+        let stages = self.plan.stages.read().unwrap_or_else(PoisonError::into_inner);
+        self.plan.automata.memory() + stages.values().map(|stage| stage.screen.memory()).sum::<usize>()
+    }
+
+    fn make_stage(&self, phase: usize, segment: usize, setting: u64) -> Stage {
+        let mut stage = Stage::default();
+        let Some((plan, list)) = self.plan.phases.get(phase).zip(self.phases.get(phase)) else { return stage };
+        let Some(range) = plan.segments.get(segment).cloned() else { return stage };
+        let mut next = range.start;
+        for at in range {
+            let rule = list.get(at).and_then(|number| self.rules.get(*number));
+            let head = rule.and_then(|rule| self.links.get(rule.links.start));
+            let expected = at == next;
+            if expected {
+                let skips = plan.switched.get(&at).is_some_and(|number| setting >> number & 1 == 1);
+                next = rule.and_then(|rule| rule.jump).filter(|_| skips).unwrap_or(at + 1);
+            }
+            match head {
+                Some(head) if expected && can_be_screened(head, &self.operators) => self.ask(&mut stage, head, at),
+                _ => stage.always.insert(at),
+            }
+        }
+        let lanes = || stage.groups.iter().flat_map(|group| &group.lanes);
+        let chosen = lanes().flat_map(|lane| &lane.direct).map(|question| question.operator);
+        stage.screen = Screen::build(&self.operators, chosen, &self.plan.automata);
+        let words = stage.screen.words();
+        for group in &mut stage.groups {
+            group.plain = Lane::new(0, ByteSet::EMPTY, words);
+            for lane in &mut group.lanes {
+                let questions = std::mem::replace(lane, Lane::new(lane.chain, lane.acts_on, words)).direct;
+                for question in questions {
+                    let probe = stage.screen.probe(question.operator);
+                    lane.add(Question { probe: probe.unwrap_or(0), ..question }, probe.is_some());
+                }
+            }
+            // Lanes whose chains always act cannot be part of what is asked of a value as it is.
+            group.lanes.sort_by_key(|lane| lane.acts_on == ByteSet::ALL);
+            group.in_plain = group.lanes.partition_point(|lane| lane.acts_on != ByteSet::ALL);
+            for lane in group.lanes.iter().take(group.in_plain) {
+                group.plain.acts_on = group.plain.acts_on.union(lane.acts_on);
+                lane.screened.iter().for_each(|question| group.plain.add(*question, true));
+                lane.direct.iter().for_each(|question| group.plain.add(*question, false));
+            }
+        }
+        stage
+    }
+
+    /// Adds what a rule's first link asks.
+    fn ask(&self, stage: &mut Stage, link: &Link, position: usize) {
+        let Some(test) = &link.test else { return };
+        let question = Question { operator: test.operator, probe: 0, negated: test.negated, position };
+        for target in &link.targets {
+            let same = |group: &&mut Group| {
+                group.variable == target.variable
+                    && group.selector == target.selector
+                    && group.exclusions == target.exclusions
+            };
+            if !stage.groups.iter_mut().any(|mut group| same(&&mut group)) {
+                stage.groups.push(Group {
+                    variable: target.variable,
+                    selector: target.selector.clone(),
+                    exclusions: target.exclusions.clone(),
+                    lanes: Vec::new(),
+                    plain: Lane::new(0, ByteSet::EMPTY, 0),
+                    in_plain: 0,
+                });
+            }
+            let Some(group) = stage.groups.iter_mut().find(same) else { continue };
+            let chains = link.multi_match.then_some(0).into_iter().chain(link.steps.iter().copied());
+            let chains = chains.chain((!link.multi_match).then_some(link.chain));
+            for chain in chains {
+                if !group.lanes.iter().any(|lane| lane.chain == chain) {
+                    group.lanes.push(Lane::new(chain, self.chains.acts_on(chain), 0));
+                }
+                if let Some(lane) = group.lanes.iter_mut().find(|lane| lane.chain == chain) {
+                    lane.add(question, false);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a link asks only what the message answers, value by value.
+fn can_be_screened(link: &Link, operators: &[Operator]) -> bool {
+    let Some(test) = &link.test else { return false };
+    let steady = |target: &Target| !target.counted && is_steady(target.variable);
+    test.argument.is_none()
+        && operators.get(test.operator).is_some_and(|operator| !operator.has_macro() && !operator.backtracks())
+        && link.targets.iter().all(steady)
+}
+
+/// Whether the values of a variable are texts of the message, which no rule changes while its phase runs.
+fn is_steady(variable: Variable) -> bool {
+    match variable.shape() {
+        Shape::Document => true,
+        Shape::Persistent => false,
+        Shape::Collection => !matches!(
+            variable,
+            Variable::Tx | Variable::MatchedVars | Variable::MatchedVarsNames | Variable::Rule | Variable::Geo
+        ),
+        Shape::Single => !matches!(
+            variable,
+            Variable::HighestSeverity
+                | Variable::MatchedVar
+                | Variable::MatchedVarName
+                | Variable::RemoteAddr
+                | Variable::RemoteHost
+                | Variable::RemotePort
+                | Variable::ReqbodyProcessor
+                | Variable::ServerAddr
+                | Variable::ServerPort
+                | Variable::SessionId
+                | Variable::Time
+                | Variable::TimeDay
+                | Variable::TimeEpoch
+                | Variable::TimeHour
+                | Variable::TimeMin
+                | Variable::TimeMon
+                | Variable::TimeSec
+                | Variable::TimeWday
+                | Variable::TimeYear
+                | Variable::UniqueId
+                | Variable::UserId
+                | Variable::WebAppId
+        ),
+    }
+}
+
+/// A rule that does nothing but skip others where one TX variable has a certain value.
+fn switch(rule: &Rule, links: &[Link], operators: &[Operator]) -> Option<Switch> {
+    rule.jump?;
+    let [link] = links.get(rule.links.clone())? else { return None };
+    let ([target], Some(test)) = (&*link.targets, &link.test) else { return None };
+    let operator = operators.get(test.operator)?;
+    let plain = test.argument.is_none() && !operator.has_macro() && link.chain == 0 && !target.counted;
+    match (target.variable, &target.selector, &*target.slots) {
+        (Variable::Tx, Selector::Name(_), [slot]) if plain && target.exclusions.is_empty() => {
+            Some(Switch { slot: *slot, operator: test.operator, negated: test.negated })
+        }
+        _ => None,
+    }
+}
+
+/// Whether a rule changes a variable that a switch tests.
+fn sets_a_switch(rule: &Rule, links: &[Link], switches: &[Switch]) -> bool {
+    let effects = links.get(rule.links.clone()).unwrap_or_default().iter().flat_map(|link| &link.effects);
+    effects.into_iter().any(|effect| match effect {
+        Effect::SetTx { name: TxName::Slot(slot), .. } => switches.iter().any(|switch| switch.slot == *slot),
+        _ => false,
+    })
+}

@@ -1,0 +1,126 @@
+//! One pattern, anchored: does a match begin here?
+//!
+//! A table built breadth first from the pattern's starts when the rules are loaded, at most [`MAX_BYTES`] large. Where
+//! the table ends, as in the tails of long word lists, the answer is that the operator's own engine has to say.
+
+use super::walk::{Walk, Walker};
+use std::collections::HashMap;
+
+/// Largest table.
+const MAX_BYTES: usize = 192 << 10;
+
+/// No match begins so.
+const DEAD: u16 = 0;
+/// A match is whole.
+const MATCH: u16 = 1;
+/// The table ends here.
+const UNKNOWN: u16 = 2;
+/// The first state with a row; its row is the first.
+const FIRST: u16 = 3;
+
+/// What a look from one place found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begins {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// The built table.
+pub(super) struct Automaton {
+    classes: Box<[u8; 256]>,
+    columns: usize,
+    table: Vec<u16>,
+    /// For each row what the end of the text makes of it.
+    ends: Vec<u16>,
+    /// The state at the start of a text, then by kind of the byte before.
+    starts: [u16; 5],
+}
+
+impl Automaton {
+    pub(super) fn build(walker: &mut Walker) -> Self {
+        let (classes, samples) = walker.classes();
+        let columns = samples.len();
+        let mut building = Building { numbers: HashMap::new(), queue: Vec::new(), rows: (MAX_BYTES / (2 * columns)).min(60_000) };
+        let starts = walker.starts().map(|walk| building.number(walk));
+        let (mut table, mut ends) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        while let Some(walk) = building.queue.get(at).copied() {
+            at += 1;
+            for sample in &samples {
+                table.push(building.number(walker.step(walk, *sample)));
+            }
+            ends.push(match walker.end(walk) {
+                Some(true) => MATCH,
+                Some(false) => DEAD,
+                None => UNKNOWN,
+            });
+        }
+        Self { classes, columns, table, ends, starts }
+    }
+
+    /// Whether a match begins at `at`, and how many bytes were read.
+    #[inline]
+    pub(super) fn begins(&self, text: &[u8], at: usize) -> (Begins, usize) {
+        let before = match at.checked_sub(1).and_then(|before| text.get(before)) {
+            None => 0,
+            Some(b'\n') => 3,
+            Some(b'\r') => 4,
+            Some(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => 1,
+            Some(_) => 2,
+        };
+        let mut state = self.starts.get(before).copied().unwrap_or(UNKNOWN);
+        let mut read = 0;
+        if state >= FIRST {
+            for byte in text.get(at..).unwrap_or_default() {
+                let column = self.classes.get(usize::from(*byte)).copied().unwrap_or(0);
+                let entry = usize::from(state - FIRST) * self.columns + usize::from(column);
+                state = self.table.get(entry).copied().unwrap_or(UNKNOWN);
+                read += 1;
+                if state < FIRST {
+                    break;
+                }
+            }
+            if state >= FIRST {
+                state = self.ends.get(usize::from(state - FIRST)).copied().unwrap_or(UNKNOWN);
+            }
+        }
+        let begins = match state {
+            DEAD => Begins::No,
+            MATCH => Begins::Yes,
+            _ => Begins::Unknown,
+        };
+        (begins, read)
+    }
+
+    /// Bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        (self.table.len() + self.ends.len()) * 2 + 256
+    }
+}
+
+struct Building {
+    numbers: HashMap<Walk, u16>,
+    queue: Vec<Walk>,
+    rows: usize,
+}
+
+impl Building {
+    fn number(&mut self, walk: Option<Walk>) -> u16 {
+        match walk {
+            None => DEAD,
+            Some(Walk::Matched) => MATCH,
+            Some(Walk::Unknown) => UNKNOWN,
+            Some(walk) => match self.numbers.get(&walk) {
+                Some(number) => *number,
+                None if self.queue.len() >= self.rows => UNKNOWN,
+                None => {
+                    let number = u16::try_from(self.queue.len()).unwrap_or(u16::MAX - FIRST).saturating_add(FIRST);
+                    self.queue.push(walk);
+                    self.numbers.insert(walk, number);
+                    number
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Many operators on one text in one pass: which of them match?
+//!
+//! A text is read once for all patterns (`@rx` in linear time) and phrases (`@pm`) together. At each place [`Prefix`]
+//! tells from the next few bytes which of them may begin there, and those are checked right there, each by an automaton
+//! of its own that is anchored and built in full when the rules are loaded. A pattern whose checks have read as much as
+//! the text holds is searched for once in the ordinary way, so no text costs more than about twice that. The answer is
+//! exact; where the match lies and what its groups hold is left to the operator itself.
+
+mod automaton;
+mod existence;
+mod needs;
+mod prefix;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use crate::byteset::ByteSet;
+use crate::operator::{Operator, parse_pattern};
+use automaton::{Automaton, Begins};
+use needs::Needs;
+use prefix::Prefix;
+use regex_automata::nfa::thompson;
+use std::sync::{Arc, OnceLock};
+use walk::{Phrases, Walker};
+
+/// So many probes are tried against the bytes of a text of any length; more only if the text is long enough to pay.
+const MANY: usize = 16;
+const LONG: usize = 64;
+/// So few probes are searched for one by one in a text that is not short: each may skip what the others cannot.
+const FEW: u32 = 3;
+const SHORT: usize = 64;
+/// What starting a check costs beside reading, in bytes.
+const CHECK_COST: usize = 8;
+
+/// Operators by number, as bits.
+pub(crate) type Bits = [u64];
+
+/// The operators that are screened together. A bit stands for a probe: an operator that this screen knows.
+#[derive(Default)]
+pub(crate) struct Screen {
+    prefix: Option<Prefix>,
+    probes: Vec<Probe>,
+    /// For each operator of the rule set its probe.
+    numbers: Vec<Option<u16>>,
+}
+
+struct Probe {
+    operator: usize,
+    automaton: Arc<Automaton>,
+    needs: Needs,
+}
+
+/// The automata of a rule set's operators, which its screens share; each is built when the first screen needs it.
+#[derive(Default)]
+pub(crate) struct Automata(Vec<OnceLock<Arc<Automaton>>>);
+
+impl Automata {
+    pub(crate) fn of(operators: &[Operator]) -> Self {
+        Self(operators.iter().map(|_| OnceLock::new()).collect())
+    }
+}
+
+impl Automata {
+    /// Bytes of memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.0.iter().filter_map(|automaton| automaton.get()).map(|automaton| automaton.memory()).sum()
+    }
+}
+
+impl std::fmt::Debug for Automata {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Automata").field(&self.0.len()).finish()
+    }
+}
+
+impl std::fmt::Debug for Screen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Screen").field("probes", &self.probes.len()).field("bytes", &self.memory()).finish()
+    }
+}
+
+/// What a pass needs beside the text; kept between passes.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    wanted: Vec<u64>,
+    /// Bytes that the checks of a probe have read.
+    spent: Vec<usize>,
+    touched: Vec<u16>,
+}
+
+impl Screen {
+    /// Builds the screen of those of the `chosen` operators that can be screened.
+    pub(crate) fn build(operators: &[Operator], chosen: impl Iterator<Item = usize>, automata: &Automata) -> Self {
+        let (mut probes, mut walkers) = (Vec::new(), Vec::new());
+        let mut numbers = vec![None; operators.len()];
+        for operator in chosen {
+            let number = u16::try_from(probes.len()).ok();
+            let walker = operators.get(operator).and_then(walker);
+            let slot = numbers.get_mut(operator).filter(|slot| slot.is_none());
+            let (Some(slot), Some((mut walker, needs)), Some(number)) = (slot, walker, number) else { continue };
+            let Some(shared) = automata.0.get(operator) else { continue };
+            let automaton = Arc::clone(shared.get_or_init(|| Arc::new(Automaton::build(&mut walker))));
+            *slot = Some(number);
+            probes.push(Probe { operator, automaton, needs });
+            walkers.push(walker);
+        }
+        Self { prefix: Some(Prefix::build(&mut walkers)), probes, numbers }
+    }
+
+    /// The probe of an operator, if it is screened.
+    pub(crate) fn probe(&self, operator: usize) -> Option<usize> {
+        self.numbers.get(operator).copied().flatten().map(usize::from)
+    }
+
+    /// Words of a set of probes.
+    pub(crate) fn words(&self) -> usize {
+        self.probes.len().div_ceil(64)
+    }
+
+    /// Bytes of memory, without the automata.
+    pub(crate) fn memory(&self) -> usize {
+        self.prefix.as_ref().map_or(0, Prefix::memory)
+    }
+
+    /// Sets in `hits` the bits of those `wanted` probes that match somewhere in `text`. Returns the bytes read.
+    pub(crate) fn scan(
+        &self,
+        operators: &[Operator],
+        text: &[u8],
+        bytes: ByteSet,
+        wanted: &Bits,
+        hits: &mut Bits,
+        scratch: &mut Scratch,
+    ) -> usize {
+        scratch.wanted.clear();
+        scratch.wanted.extend_from_slice(wanted);
+        let mut left: u32 = scratch.wanted.iter().map(|word| word.count_ones()).sum();
+        if left as usize <= MANY || text.len() >= LONG {
+            left = self.drop_impossible(text.len(), bytes, scratch);
+        }
+        if left == 0 {
+            return 0;
+        }
+        if left <= FEW && text.len() >= SHORT {
+            return self.search_each(operators, text, hits, scratch);
+        }
+        scratch.spent.resize(self.probes.len(), 0);
+        let mut work = text.len();
+        let Some(prefix) = &self.prefix else { return 0 };
+        prefix.each(text, |at, set| {
+            for (word, candidates) in set.iter().enumerate() {
+                let mut open = candidates & scratch.wanted.get(word).copied().unwrap_or(0);
+                while open != 0 {
+                    let bit = open.trailing_zeros();
+                    open &= open - 1;
+                    let number = word * 64 + bit as usize;
+                    let (matches, decided, read) = self.check(operators, number, text, at, scratch);
+                    work += read;
+                    if decided && let Some(wanted) = scratch.wanted.get_mut(word) {
+                        *wanted &= !(1 << bit);
+                    }
+                    if matches && let Some(hits) = hits.get_mut(word) {
+                        *hits |= 1 << bit;
+                    }
+                }
+            }
+        });
+        for number in scratch.touched.drain(..) {
+            if let Some(spent) = scratch.spent.get_mut(usize::from(number)) {
+                *spent = 0;
+            }
+        }
+        work
+    }
+
+    /// Takes out of the wanted probes those that a text cannot match for the bytes it lacks; returns how many stay.
+    fn drop_impossible(&self, length: usize, bytes: ByteSet, scratch: &mut Scratch) -> u32 {
+        let mut left = 0;
+        for (number, word) in scratch.wanted.iter_mut().enumerate() {
+            let mut open = *word;
+            while open != 0 {
+                let bit = open.trailing_zeros();
+                open &= open - 1;
+                let probe = self.probes.get(number * 64 + bit as usize);
+                if probe.is_some_and(|probe| probe.needs.met_by(length, bytes)) {
+                    left += 1;
+                } else {
+                    *word &= !(1 << bit);
+                }
+            }
+        }
+        left
+    }
+
+    /// Asks the wanted operators one by one.
+    fn search_each(&self, operators: &[Operator], text: &[u8], hits: &mut Bits, scratch: &Scratch) -> usize {
+        let mut work = 0;
+        for (number, probe) in self.probes.iter().enumerate() {
+            let (word, bit) = (number / 64, 1 << (number % 64));
+            if scratch.wanted.get(word).is_none_or(|wanted| wanted & bit == 0) {
+                continue;
+            }
+            work += text.len();
+            let matches = operators.get(probe.operator).is_some_and(|operator| operator.matches_from(text, 0));
+            if matches && let Some(hits) = hits.get_mut(word) {
+                *hits |= bit;
+            }
+        }
+        work
+    }
+
+    /// Whether a probe matches at a place, whether that decides on the whole text, and how many bytes it took.
+    fn check(
+        &self,
+        operators: &[Operator],
+        number: usize,
+        text: &[u8],
+        at: usize,
+        scratch: &mut Scratch,
+    ) -> (bool, bool, usize) {
+        let Some(probe) = self.probes.get(number) else { return (false, true, 0) };
+        let operator = operators.get(probe.operator);
+        let rest = text.get(at..).unwrap_or_default();
+        let (begins, read) = probe.automaton.begins(text, at);
+        let (matches, read) = match begins {
+            // Its engine does not tell how far it read.
+            Begins::Unknown => (operator.is_some_and(|operator| operator.begins_at(text, at)), rest.len().min(4 * read)),
+            known => (known == Begins::Yes, read),
+        };
+        let read = read + CHECK_COST;
+        if matches {
+            return (true, true, read);
+        }
+        let Some(spent) = scratch.spent.get_mut(number) else { return (false, true, read) };
+        if *spent == 0 {
+            scratch.touched.push(u16::try_from(number).unwrap_or(u16::MAX));
+        }
+        *spent += read;
+        if *spent <= text.len() / 2 + 64 {
+            return (false, false, read);
+        }
+        let matches = operator.is_some_and(|operator| operator.matches_from(text, at));
+        (matches, true, read + rest.len())
+    }
+}
+
+fn walker(operator: &Operator) -> Option<(Walker, Needs)> {
+    if let Some(pattern) = operator.linear_pattern() {
+        let hir = existence::simplify(parse_pattern(pattern).ok()?);
+        // One that matches without a byte would begin at the end of a text too, where nothing is read.
+        if hir.properties().minimum_len().is_none_or(|least| least == 0) {
+            return None;
+        }
+        let config = thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None);
+        let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir).ok()?;
+        return Some((Walker::pattern(nfa).ok()?, Needs::of(&hir)));
+    }
+    let phrases = operator.phrases();
+    if phrases.is_empty() || phrases.iter().any(Vec::is_empty) {
+        return None;
+    }
+    let phrases = Phrases::new(phrases);
+    let needs = Needs::of_phrases(phrases.list());
+    Some((Walker::Phrases(phrases), needs))
+}

@@ -1,0 +1,79 @@
+//! The screen says what the operators say, on texts made of what the patterns are made of.
+
+use super::*;
+use crate::transform::vectors::noise;
+
+fn operator(name: &str, argument: &str) -> Operator {
+    Operator::compile(name, argument, &mut |_| Err(String::new())).unwrap()
+}
+
+fn built(operators: &[Operator]) -> Screen {
+    Screen::build(operators, 0..operators.len(), &Automata::of(operators))
+}
+
+/// Every screened operator must answer as it does alone.
+fn agree(screen: &Screen, operators: &[Operator], text: &[u8], scratch: &mut Scratch) -> usize {
+    let wanted = vec![u64::MAX; screen.words()];
+    let mut hits = vec![0; screen.words()];
+    screen.scan(operators, text, ByteSet::of(text), &wanted, &mut hits, scratch);
+    let mut found = 0;
+    for (number, operator) in operators.iter().enumerate() {
+        let Some(probe) = screen.probe(number) else { continue };
+        let screened = hits[probe / 64] >> (probe % 64) & 1 == 1;
+        let alone = operator.matches(text, false, &mut crate::operator::Captures::new());
+        assert_eq!(screened, alone, "@{} {} on {}", operator.name(), operator.argument(), text.escape_ascii());
+        found += usize::from(alone);
+    }
+    found
+}
+
+#[test]
+fn patterns_and_phrases() {
+    let operators: Vec<Operator> = [
+        ("rx", r"(?i)\bunion\s+(?:all\s+)?select\b"),
+        ("rx", "^ab*c$"),
+        ("rx", r"x*y+z{2,}w?"),
+        ("rx", r"(?m)^b"),
+        ("rx", r"\B-"),
+        ("rx", r"[^a]a.{3}b"),
+        ("rx", r"(?:a|b)*abb"),
+        ("rx", r"\xff[\x80-\xbf]"),
+        ("rx", "a.*b.*c.*d.*e"),
+        ("rx", "a?"),
+        ("rx", r"$"),
+        ("rx", r"\n\z"),
+        ("pm", "ab abc B--c |00|a yz"),
+        ("pm", "select"),
+    ]
+    .map(|(name, argument)| operator(name, argument))
+    .into();
+    let screen = built(&operators);
+    assert_eq!(screen.probes.len(), operators.len() - 2, "what matches without a byte is not screened");
+    let mut scratch = Scratch::default();
+    let mut found = 0;
+    for text in [&b""[..], b"UNION  all select", b"abbc", b"xyzz", b"a\nb", b"a--", b"caxxxb", b"babb", b"\xff\x80", b"x\n"] {
+        found += agree(&screen, &operators, text, &mut scratch);
+    }
+    assert!(found >= 9, "{found}");
+    let mut seed = 5;
+    for round in 0..20_000 {
+        let text = noise(&mut seed, b"abcdexyzwB-\n \0\xff\x80unioselct", round % 24);
+        found += agree(&screen, &operators, &text, &mut scratch);
+    }
+    assert!(found > 5_000, "{found}");
+}
+
+/// A pattern whose checks read on and on is decided by one ordinary search.
+#[test]
+fn no_text_costs_more_than_a_few_passes() {
+    let operators = [operator("rx", "a.*b.*c$"), operator("rx", "aa+b"), operator("pm", "aaaaaaab")];
+    let screen = built(&operators);
+    let mut scratch = Scratch::default();
+    for length in [1000, 10_000, 100_000] {
+        let text = vec![b'a'; length];
+        let mut hits = [0];
+        let work = screen.scan(&operators, &text, ByteSet::of(&text), &[u64::MAX], &mut hits, &mut scratch);
+        assert_eq!(hits, [0]);
+        assert!(work < 16 * length + 1000, "{work} for {length}");
+    }
+}
