@@ -10,6 +10,17 @@ impl ByteSet {
 
     /// The bytes that occur in `text`.
     pub(crate) fn of(text: &[u8]) -> Self {
+        if text.len() > 256 {
+            let mut seen = [false; 256];
+            for byte in text {
+                if let Some(seen) = seen.get_mut(usize::from(*byte)) {
+                    *seen = true;
+                }
+            }
+            let word =
+                |from: usize| (0..64).fold(0, |word, at| word | u64::from(seen.get(from + at) == Some(&true)) << at);
+            return Self([word(0), word(64), word(128), word(192)]);
+        }
         let [mut a, mut b, mut c, mut d] = [0u64; 4];
         for byte in text {
             // Four selections in registers are faster than a write to one of four words in memory.
@@ -68,6 +79,8 @@ mod tests {
     fn sets() {
         let all: Vec<u8> = (0..=255).collect();
         assert_eq!(ByteSet::of(&all), ByteSet::ALL);
+        assert_eq!(ByteSet::of(&all.repeat(2)), ByteSet::ALL);
+        assert_eq!(ByteSet::of(&b"a\xFFz".repeat(200)), ByteSet::of(b"az\xFF"));
         for byte in all {
             let set = ByteSet::of(&[byte, byte]);
             assert!((0..=255).all(|other| set.contains(other) == (other == byte)));

@@ -12,7 +12,7 @@
 //! [`Stage`], made when it is first needed and kept.
 
 use crate::byteset::ByteSet;
-use crate::operator::Operator;
+use crate::operator::{GROUPS, Operator};
 use crate::ruleset::{ChainId, Effect, Link, Rule, Ruleset, Target, TxName};
 use crate::screen::{Automata, Screen};
 use crate::variable::{Selector, Shape, Variable};
@@ -134,7 +134,14 @@ pub(crate) struct Question {
 
 impl Lane {
     fn new(chain: ChainId, acts_on: ByteSet, words: usize) -> Self {
-        Self { chain, acts_on, wanted: vec![0; words].into(), has_negated: false, screened: Vec::new(), direct: Vec::new() }
+        Self {
+            chain,
+            acts_on,
+            wanted: vec![0; words].into(),
+            has_negated: false,
+            screened: Vec::new(),
+            direct: Vec::new(),
+        }
     }
 
     fn add(&mut self, question: Question, screened: bool) {
@@ -371,7 +378,9 @@ fn switch(rule: &Rule, links: &[Link], operators: &[Operator]) -> Option<Switch>
     let operator = operators.get(test.operator)?;
     let plain = test.argument.is_none() && !operator.has_macro() && link.chain == 0 && !target.counted;
     match (target.variable, &target.selector, &*target.slots) {
-        (Variable::Tx, Selector::Name(_), [slot]) if plain && target.exclusions.is_empty() => {
+        (Variable::Tx, Selector::Name(_), [slot])
+            if plain && target.exclusions.is_empty() && !(0..GROUPS).contains(slot) =>
+        {
             Some(Switch { slot: *slot, operator: test.operator, negated: test.negated })
         }
         _ => None,

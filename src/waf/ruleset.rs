@@ -223,6 +223,8 @@ pub(crate) struct Rule {
     pub(crate) tags: Option<Box<[Template]>>,
     pub(crate) log: bool,
     pub(crate) audit_log: bool,
+    /// Whether it reads or sets what the groups of a match left in `TX:1` to `TX:9`, so that they must be there.
+    pub(crate) needs_groups: bool,
 }
 
 /// What a full match does to the transaction, defaults resolved.

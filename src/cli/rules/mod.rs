@@ -43,6 +43,10 @@ pub(super) enum Command {
         /// Expectations that take the place of a test's own, in the form of go-ftw's platform overrides.
         #[arg(long, value_name = "FILE")]
         overrides: Option<PathBuf>,
+        /// Also run each stage rule by rule, without the plan that leaves out what cannot match, and fail where
+        /// anything differs.
+        #[arg(long)]
+        cross_check: bool,
         /// Only tests whose name (as 942100-7) begins with this.
         #[arg(long, value_name = "PREFIX")]
         only: Option<String>,
@@ -133,8 +137,14 @@ fn load(paths: &[PathBuf], core: bool) -> Result<inspect::Loaded, Vec<Fault>> {
 pub(super) fn run(command: Command) -> ExitCode {
     match command {
         Command::Check { rules } => check::run(rules.load()),
-        Command::Test { tests, rules, mode, overrides, only } => match rules.load() {
-            Ok(rules) => test::run(&rules, &tests, mode, overrides.as_deref(), only.as_deref()),
+        Command::Test { tests, rules, mode, overrides, cross_check, only } => match rules.load() {
+            Ok(rules) => test::run(
+                &rules,
+                &tests,
+                test::Ways { modes: mode, cross_check },
+                overrides.as_deref(),
+                only.as_deref(),
+            ),
             Err(code) => code,
         },
         Command::Explain { rules, request, curl, rule } => match rules.load() {

@@ -42,6 +42,14 @@ impl fmt::Display for Modes {
     }
 }
 
+/// How each stage is run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ways {
+    pub(super) modes: Modes,
+    /// Also without the plan, to compare.
+    pub(super) cross_check: bool,
+}
+
 /// A stage to run.
 struct Case {
     name: String,
@@ -61,7 +69,7 @@ struct Failure {
 pub(super) fn run(
     rules: &Arc<Ruleset>,
     tests: &[PathBuf],
-    modes: Modes,
+    ways: Ways,
     overrides: Option<&Path>,
     only: Option<&str>,
 ) -> ExitCode {
@@ -79,8 +87,8 @@ pub(super) fn run(
         }
     };
     let started = Instant::now();
-    let failures = judge_all(rules, &cases, modes);
-    let _ = report(&cases, &failures, modes, started, &mut io::stdout().lock());
+    let failures = judge_all(rules, &cases, ways);
+    let _ = report(&cases, &failures, ways.modes, started, &mut io::stdout().lock());
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -132,7 +140,7 @@ fn cases(tests: &[PathBuf], overrides: Option<&Path>, only: Option<&str>) -> Res
 }
 
 /// Runs every case on all cores; the failures in the order of the cases.
-fn judge_all(rules: &Arc<Ruleset>, cases: &[Case], modes: Modes) -> Vec<(usize, Failure)> {
+fn judge_all(rules: &Arc<Ruleset>, cases: &[Case], ways: Ways) -> Vec<(usize, Failure)> {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let bar = io::stderr().is_terminal();
@@ -148,7 +156,7 @@ fn judge_all(rules: &Arc<Ruleset>, cases: &[Case], modes: Modes) -> Vec<(usize, 
                         let (full, empty) = ("#".repeat(done), ".".repeat(40 - done));
                         let _ = write!(io::stderr(), "\r[{full}{empty}] {number}/{}", cases.len());
                     }
-                    for failure in judge(rules, case, modes) {
+                    for failure in judge(rules, case, ways) {
                         if let Ok(mut all) = failures.lock() {
                             all.push((number, failure));
                         }
@@ -165,20 +173,23 @@ fn judge_all(rules: &Arc<Ruleset>, cases: &[Case], modes: Modes) -> Vec<(usize, 
     failures
 }
 
-fn judge(rules: &Arc<Ruleset>, case: &Case, modes: Modes) -> Vec<Failure> {
+fn judge(rules: &Arc<Ruleset>, case: &Case, ways: Ways) -> Vec<Failure> {
     let raw = match case.stage.input.bytes() {
         Ok(raw) => raw,
         Err(fault) => return vec![Failure { mode: "input", reasons: vec![fault], details: Vec::new() }],
     };
     let detected = pass(rules, Some(Mode::DetectionOnly), &raw, None, reflect);
     let mut failures = Vec::new();
-    if modes != Modes::Block {
+    if ways.cross_check {
+        failures.extend(cross_check(rules, &raw, &detected));
+    }
+    if ways.modes != Modes::Block {
         let (reasons, missing) = differences(&case.output, &detected);
         if !reasons.is_empty() {
             failures.push(Failure { mode: "detect", reasons, details: details(rules, &raw, &detected, &missing) });
         }
     }
-    if modes != Modes::Detect {
+    if ways.modes != Modes::Detect {
         let blocked = pass(rules, Some(Mode::On), &raw, None, reflect);
         let reasons = verdict_differences(&case.output, &detected, &blocked);
         if !reasons.is_empty() {
@@ -186,6 +197,17 @@ fn judge(rules: &Arc<Ruleset>, case: &Case, modes: Modes) -> Vec<Failure> {
         }
     }
     failures
+}
+
+/// A trace needs every rule to look at every value: what it finds must be what the plan found.
+fn cross_check(rules: &Arc<Ruleset>, raw: &[u8], planned: &Passage) -> Option<Failure> {
+    let straight = pass(rules, Some(Mode::DetectionOnly), raw, Some(Trace::Matches), reflect);
+    if planned.outcome == straight.outcome && planned.scores == straight.scores {
+        return None;
+    }
+    let ids = |passage: &Passage| passage.outcome.matches.iter().map(|m| m.id).collect::<Vec<_>>();
+    let reason = format!("with the plan {:?} matched, without {:?}", ids(planned), ids(&straight));
+    Some(Failure { mode: "cross-check", reasons: vec![reason], details: Vec::new() })
 }
 
 /// Where the log is not as expected, and the ids that are missing in it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::draft::{Draft, DraftLink, DraftRule};
-use super::{Report, load, template};
+use super::{Report, groups, load, template};
 use crate::action::{Action, Ctl, Disruptive, Ids, Operation, Phase, SetVar, Severity, Store};
 use crate::collections::Collections;
 use crate::diagnostic::{Place, nearest};
@@ -191,6 +191,7 @@ impl Lowering<'_> {
             tags,
             log: head.log.unwrap_or(true),
             audit_log: head.audit_log.unwrap_or(true),
+            needs_groups: true,
         };
         (rule, info)
     }
@@ -541,7 +542,7 @@ impl Lowering<'_> {
         mut self,
         settings: Settings,
         phases: [Vec<usize>; 5],
-        rules: Vec<Rule>,
+        mut rules: Vec<Rule>,
         infos: Vec<RuleInfo>,
     ) -> Ruleset {
         for target in self.links.iter_mut().flat_map(|link| link.targets.iter_mut()) {
@@ -549,6 +550,9 @@ impl Lowering<'_> {
                 let taken = self.tx.iter().filter(|(_, name)| target.selector.takes(name));
                 target.slots = taken.map(|(slot, _)| slot).collect();
             }
+        }
+        for rule in &mut rules {
+            rule.needs_groups = groups::needed(rule, self.links.get(rule.links.clone()).unwrap_or_default());
         }
         let idle = Duration::from_secs(settings.collection_timeout);
         let plan = Plan::build(&rules, &self.links, &self.operators, &phases);

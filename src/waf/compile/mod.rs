@@ -9,6 +9,7 @@
 
 mod draft;
 mod exclude;
+mod groups;
 mod load;
 mod lower;
 mod settings;

@@ -55,7 +55,7 @@ pub struct RuleMatch {
 pub const MAX_LOGGED_BYTES: usize = 4096;
 
 /// Everything that rules found and decided so far.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The rules that matched and log, in the order they ran.
     pub matches: Vec<RuleMatch>,

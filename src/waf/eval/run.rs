@@ -13,11 +13,11 @@ use super::message::Message;
 use super::outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
 use super::screened::Screened;
 use super::state::{Bytes, Held, Matched, State};
-use super::texts::{Texts, transform_bytes};
+use super::texts::{TextId, Texts, transform_bytes};
 use super::trace::{Step, Tracer, names, short, shown};
 use super::{Allowed, Connection};
 use crate::action::{AllowScope, Phase};
-use crate::operator::{Captures, Operator};
+use crate::operator::{Captures, GROUPS, Operator};
 use crate::plan::Switch;
 use crate::ruleset::{ChainId, Link, Mode, Rule, Ruleset, Target, Template, Test, Verdict};
 use crate::variable::Variable;
@@ -57,6 +57,8 @@ struct Looking<'a> {
     test: &'a Test,
     /// The expanded argument, where it holds macros.
     argument: Option<Vec<u8>>,
+    /// Whether the groups of a match must be found at once.
+    needs_groups: bool,
 }
 
 impl Looking<'_> {
@@ -174,6 +176,9 @@ impl Run<'_> {
         self.state.rule = number;
         self.state.matched.clear();
         self.workspace.removals.clear();
+        if rule.needs_groups {
+            self.find_groups();
+        }
         if !self.state.target_removals.is_empty() {
             let concern = |n: &&usize| {
                 self.rules.removals.get(**n).is_some_and(|removal| removal.rules.binary_search(&number).is_ok())
@@ -181,17 +186,42 @@ impl Run<'_> {
             self.workspace.removals.extend(self.state.target_removals.iter().filter(concern));
         }
         let rules = self.rules;
-        rules.links.get(rule.links.clone()).is_some_and(|links| links.iter().all(|link| self.link(link)))
+        rules
+            .links
+            .get(rule.links.clone())
+            .is_some_and(|links| links.iter().all(|link| self.link(link, rule.needs_groups)))
     }
 
-    fn link(&mut self, link: &Link) -> bool {
+    /// Finds the groups of the last match, if that was put off.
+    fn find_groups(&mut self) {
+        let Some((text, operator)) = self.state.groups.take() else { return };
+        let captures = &mut self.workspace.captures;
+        if let Some(operator) = self.rules.operators.get(operator) {
+            let value = self.texts.get(text);
+            self.state.work += value.len() as u64;
+            operator.matches(value, true, captures);
+        }
+        self.set_groups(1);
+    }
+
+    /// What was caught becomes TX, from the group `first` on.
+    fn set_groups(&mut self, first: usize) {
+        for slot in first..GROUPS {
+            match self.workspace.captures.get(slot) {
+                Some(group) => self.state.tx.set_slot(slot, group),
+                None => self.state.tx.unset_slot(slot),
+            }
+        }
+    }
+
+    fn link(&mut self, link: &Link, needs_groups: bool) -> bool {
         let Some(test) = &link.test else {
             self.effects(link);
             return true;
         };
         let Some(operator) = self.rules.operators.get(test.operator) else { return false };
         let argument = test.argument.as_ref().map(|template| self.expanded(template));
-        let looking = Looking { link, operator, test, argument };
+        let looking = Looking { link, operator, test, argument, needs_groups };
         let mut gathered = std::mem::take(&mut self.workspace.gathered);
         let mut matched = false;
         for target in &link.targets {
@@ -253,13 +283,20 @@ impl Run<'_> {
         {
             let known = self.workspace.screened.answer(done, looking.test.operator);
             let value = self.texts.get(done);
-            // Only a match whose groups are wanted has to be looked for again.
-            let holds = match known.filter(|hit| !hit || !looking.link.capture || looking.test.negated) {
-                Some(hit) => {
+            let captures_it = looking.link.capture && !looking.test.negated;
+            let mut put_off = None;
+            let holds = match known {
+                Some(hit) if !hit || !captures_it => {
                     captures.clear();
                     hit != looking.test.negated
                 }
-                None => {
+                Some(_) if !looking.needs_groups => {
+                    self.state.work += value.len() as u64;
+                    let (found, without_groups) = looking.operator.find(value, captures);
+                    put_off = without_groups.then_some((done, looking.test.operator));
+                    found
+                }
+                _ => {
                     self.state.work += value.len() as u64;
                     looking.holds(value, captures)
                 }
@@ -272,7 +309,7 @@ impl Run<'_> {
             if !holds {
                 return false;
             }
-            self.hit(looking.link, variable, item.key, gathered, Held::Text(done));
+            self.hit(looking.link, variable, item.key, gathered, Held::Text(done), put_off);
             return true;
         }
         let bytes = match item.value {
@@ -292,7 +329,7 @@ impl Run<'_> {
             self.trace_look(looking, chain, variable, item, gathered, &after, holds);
         }
         if holds {
-            self.hit(looking.link, variable, item.key, gathered, Held::Own(after));
+            self.hit(looking.link, variable, item.key, gathered, Held::Own(after), None);
         }
         holds
     }
@@ -383,7 +420,16 @@ impl Run<'_> {
         transform_bytes(chains, Cow::Borrowed(bytes), before) != transform_bytes(chains, Cow::Borrowed(bytes), after)
     }
 
-    fn hit(&mut self, link: &Link, variable: Variable, key: Spot, gathered: &Gathered, value: Held) {
+    /// A value matches. `put_off` is the text and the operator whose groups are still to be found.
+    fn hit(
+        &mut self,
+        link: &Link,
+        variable: Variable,
+        key: Spot,
+        gathered: &Gathered,
+        value: Held,
+        put_off: Option<(TextId, usize)>,
+    ) {
         let key = match key {
             Spot::Text(id) => Held::Text(id),
             Spot::Here(start, end) => Held::Own(Bytes::from_slice(gathered.bytes.get(start..end).unwrap_or_default())),
@@ -395,11 +441,10 @@ impl Run<'_> {
         self.state.matched.push(matched.clone());
         self.state.last = Some(matched);
         if link.capture && !self.workspace.captures.is_empty() {
-            for slot in 0..10 {
-                match self.workspace.captures.get(slot) {
-                    Some(group) => self.state.tx.set_slot(slot, group),
-                    None => self.state.tx.unset_slot(slot),
-                }
+            self.state.groups = put_off;
+            match (put_off, self.workspace.captures.get(0)) {
+                (Some(_), Some(whole)) => self.state.tx.set_slot(0, whole),
+                _ => self.set_groups(0),
             }
         }
         if self.workspace.captures.limit_exceeded() {

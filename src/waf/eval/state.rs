@@ -183,6 +183,8 @@ pub(super) struct State {
     pub(super) tx: Tx,
     /// MATCHED_VAR: the last value that matched.
     pub(super) last: Option<Matched>,
+    /// The text and the operator of the last match, if its groups have not been found yet.
+    pub(super) groups: Option<(TextId, usize)>,
     /// MATCHED_VARS: what the links of the present rule matched so far.
     pub(super) matched: Vec<Matched>,
     /// For each rule whether `ctl` removed it; empty while none is.
@@ -210,6 +212,7 @@ impl State {
             mode,
             tx: Tx::new(&rules.tx),
             last: None,
+            groups: None,
             matched: Vec::new(),
             removed: Vec::new(),
             target_removals: Vec::new(),

@@ -8,10 +8,10 @@
 use std::borrow::Cow;
 
 use crate::byteset::ByteSet;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use crate::ruleset::{ChainId, Chains};
 use crate::transform::Transformation;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Most bytes of transformed values that are kept; beyond, they are computed for each rule anew.
 const MAX_DERIVED_BYTES: usize = 64 << 20;

@@ -52,7 +52,8 @@ impl Detector for Sql {
     /// word of SQL.
     fn is_harmless(value: &[u8]) -> bool {
         let named = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
-        if !value.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_') || !value.iter().all(named) {
+        if !value.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_') || !value.iter().all(named)
+        {
             return false;
         }
         let mut upper = [0u8; LONGEST_WORD];
@@ -170,8 +171,30 @@ mod tests {
     fn the_short_cuts_hide_nothing() {
         assert!(WORDS.iter().all(|word| word.len() < LONGEST_WORD));
         let words = [
-            "SELECT", "UNION", "NULL", "sleep", "WAITFOR", "x", "OR", "TRUE", "DROP", "EXEC", "INTO", "binary", "USER",
-            "onload", "script", "e", "IS", ".", ".", "1", "_", "json", "dbms_lock", "0x1f",
+            "SELECT",
+            "UNION",
+            "NULL",
+            "sleep",
+            "WAITFOR",
+            "x",
+            "OR",
+            "TRUE",
+            "DROP",
+            "EXEC",
+            "INTO",
+            "binary",
+            "USER",
+            "onload",
+            "script",
+            "e",
+            "IS",
+            ".",
+            ".",
+            "1",
+            "_",
+            "json",
+            "dbms_lock",
+            "0x1f",
         ];
         let (mut seed, mut short_cuts) = (3, 0);
         let picks: Vec<u8> = (0..24).collect();

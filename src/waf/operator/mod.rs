@@ -272,6 +272,16 @@ impl Operator {
         }
     }
 
+    /// As [`Operator::matches`] with captures, but of a pattern with groups only the whole match. The second answer
+    /// tells whether groups were left out.
+    pub(crate) fn find(&self, value: &[u8], captures: &mut Captures) -> (bool, bool) {
+        captures.clear();
+        match &self.test {
+            Test::Rx(rx) if rx.has_groups() => (rx.find(value, captures), true),
+            _ => (self.matches(value, true, captures), false),
+        }
+    }
+
     /// Whether a match of a linear-time pattern, or a phrase, begins at byte `at` exactly.
     pub(crate) fn begins_at(&self, value: &[u8], at: usize) -> bool {
         match &self.test {

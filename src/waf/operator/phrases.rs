@@ -62,7 +62,8 @@ impl Phrases {
 
     pub(super) fn begins_at(&self, value: &[u8], at: usize) -> bool {
         let rest = value.get(at..).unwrap_or_default();
-        let begins = |phrase: &Vec<u8>| rest.get(..phrase.len()).is_some_and(|start| start.eq_ignore_ascii_case(phrase));
+        let begins =
+            |phrase: &Vec<u8>| rest.get(..phrase.len()).is_some_and(|start| start.eq_ignore_ascii_case(phrase));
         self.phrases.iter().any(begins)
     }
 

@@ -73,6 +73,19 @@ impl Rx {
         matches!(self.engine, Engine::Linear(_)).then_some(self.source.as_str())
     }
 
+    /// Whether a match has groups that cost a second look: of a linear-time pattern.
+    pub(super) fn has_groups(&self) -> bool {
+        matches!(&self.engine, Engine::Linear(regex) if regex.captures_len() > 1)
+    }
+
+    /// As [`Rx::matches`], and only the whole match goes to `captures`; patterns that backtrack are not asked.
+    pub(super) fn find(&self, value: &[u8], captures: &mut Captures) -> bool {
+        let Engine::Linear(regex) = &self.engine else { return false };
+        let found = regex.find(value);
+        captures.push_match(value, found.iter().map(|found| Some(found.range())));
+        found.is_some()
+    }
+
     /// Whether a match begins at byte `at` exactly; patterns that backtrack are not asked.
     pub(super) fn begins_at(&self, value: &[u8], at: usize) -> bool {
         let Engine::Linear(regex) = &self.engine else { return false };

@@ -41,7 +41,8 @@ impl Automaton {
     pub(super) fn build(walker: &mut Walker) -> Self {
         let (classes, samples) = walker.classes();
         let columns = samples.len();
-        let mut building = Building { numbers: HashMap::new(), queue: Vec::new(), rows: (MAX_BYTES / (2 * columns)).min(60_000) };
+        let mut building =
+            Building { numbers: HashMap::new(), queue: Vec::new(), rows: (MAX_BYTES / (2 * columns)).min(60_000) };
         let starts = walker.starts().map(|walk| building.number(walk));
         let (mut table, mut ends) = (Vec::new(), Vec::new());
         let mut at = 0;

@@ -224,7 +224,9 @@ impl Screen {
         let (begins, read) = probe.automaton.begins(text, at);
         let (matches, read) = match begins {
             // Its engine does not tell how far it read.
-            Begins::Unknown => (operator.is_some_and(|operator| operator.begins_at(text, at)), rest.len().min(4 * read)),
+            Begins::Unknown => {
+                (operator.is_some_and(|operator| operator.begins_at(text, at)), rest.len().min(4 * read))
+            }
             known => (known == Begins::Yes, read),
         };
         let read = read + CHECK_COST;

@@ -67,7 +67,9 @@ fn sets(hir: &Hir) -> Vec<ByteSet> {
         // Patterns are compiled for bytes; a class of characters would say nothing here.
         HirKind::Class(Class::Unicode(class)) => {
             let holds = |byte: u8| {
-                class.iter().any(|range| (range.start()..=range.end()).contains(&char::from(byte)) || !range.end().is_ascii())
+                class
+                    .iter()
+                    .any(|range| (range.start()..=range.end()).contains(&char::from(byte)) || !range.end().is_ascii())
             };
             vec![ByteSet::of_those(holds)]
         }

@@ -102,7 +102,9 @@ impl Prefix {
         for (at, byte) in text.iter().enumerate() {
             let third = column(at + 2);
             let entry = self.walk(place, [first, second, third]);
-            if entry != DEAD && let Some(set) = self.set(entry) {
+            if entry != DEAD
+                && let Some(set) = self.set(entry)
+            {
                 found(at, set);
             }
             place = if byte.is_ascii_alphanumeric() || *byte == b'_' { Place::BehindWord } else { Place::BehindOther };

@@ -51,7 +51,9 @@ fn patterns_and_phrases() {
     assert_eq!(screen.probes.len(), operators.len() - 2, "what matches without a byte is not screened");
     let mut scratch = Scratch::default();
     let mut found = 0;
-    for text in [&b""[..], b"UNION  all select", b"abbc", b"xyzz", b"a\nb", b"a--", b"caxxxb", b"babb", b"\xff\x80", b"x\n"] {
+    for text in
+        [&b""[..], b"UNION  all select", b"abbc", b"xyzz", b"a\nb", b"a--", b"caxxxb", b"babb", b"\xff\x80", b"x\n"]
+    {
         found += agree(&screen, &operators, text, &mut scratch);
     }
     assert!(found >= 9, "{found}");

@@ -1,12 +1,11 @@
 //! A pattern or a list of phrases, read from its first byte on, one byte at a time, while the rules are compiled.
 
-use regex_automata::nfa::thompson::NFA;
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson::NFA;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
 use std::collections::HashMap;
-
 
 /// How far a walk has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,7 +32,8 @@ const BEFORE: [u8; 4] = [b'a', b' ', b'\n', b'\r'];
 
 impl Walker {
     pub(super) fn pattern(nfa: NFA) -> Result<Self, String> {
-        let config = DFA::config().match_kind(MatchKind::LeftmostFirst).cache_capacity(CACHE).skip_cache_capacity_check(true);
+        let config =
+            DFA::config().match_kind(MatchKind::LeftmostFirst).cache_capacity(CACHE).skip_cache_capacity_check(true);
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa).map_err(|error| error.to_string())?;
         let cache = dfa.create_cache();
         Ok(Self::Pattern(Box::new((dfa, cache))))
@@ -88,9 +88,11 @@ impl Walker {
                     Ok(next) => Some(Walk::State(next)),
                 }
             }
-            (Walk::Phrases(from, to, read), Self::Phrases(phrases)) => phrases.narrow((from, to), read, byte).map(|(from, to)| {
-                if phrases.is_whole(from, read + 1) { Walk::Matched } else { Walk::Phrases(from, to, read + 1) }
-            }),
+            (Walk::Phrases(from, to, read), Self::Phrases(phrases)) => {
+                phrases.narrow((from, to), read, byte).map(|(from, to)| {
+                    if phrases.is_whole(from, read + 1) { Walk::Matched } else { Walk::Phrases(from, to, read + 1) }
+                })
+            }
             (done, _) => Some(done),
         }
     }
