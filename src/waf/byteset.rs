@@ -35,13 +35,27 @@ impl ByteSet {
 
     /// The bytes for which `holds`.
     pub(crate) fn of_those(holds: impl Fn(u8) -> bool) -> Self {
-        let bytes: Vec<u8> = (0..=u8::MAX).filter(|byte| holds(*byte)).collect();
-        Self::of(&bytes)
+        (0..=u8::MAX).filter(|byte| holds(*byte)).fold(Self::EMPTY, |mut set, byte| {
+            if let Some(word) = set.0.get_mut(usize::from(byte >> 6)) {
+                *word |= 1 << (byte & 63);
+            }
+            set
+        })
     }
 
     /// The bytes below 0x80.
     pub(crate) const fn of_ascii() -> Self {
         Self([u64::MAX, u64::MAX, 0, 0])
+    }
+
+    /// The bytes from `first` to `last`, both included.
+    pub(crate) fn range(first: u8, last: u8) -> Self {
+        Self::of_those(|byte| (first..=last).contains(&byte))
+    }
+
+    /// Its members in order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(move |byte| self.contains(*byte))
     }
 
     pub(crate) fn contains(self, byte: u8) -> bool {

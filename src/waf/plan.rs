@@ -14,7 +14,7 @@
 use crate::byteset::ByteSet;
 use crate::operator::{GROUPS, Operator};
 use crate::ruleset::{ChainId, Effect, Link, Rule, Ruleset, Target, TxName};
-use crate::screen::{Automata, Screen};
+use crate::screen::{Checks, Screen};
 use crate::variable::{Selector, Shape, Variable};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -65,7 +65,7 @@ impl Positions {
 pub(crate) struct Plan {
     phases: [PhasePlan; 5],
     stages: RwLock<HashMap<(usize, usize, u64), Arc<Stage>>>,
-    automata: Automata,
+    checks: Checks,
     /// Held by who makes a stage.
     making: Mutex<()>,
 }
@@ -190,7 +190,7 @@ impl Plan {
         };
         Self {
             phases: [0, 1, 2, 3, 4].map(|n| phases.get(n).map(of_phase).unwrap_or_default()),
-            automata: Automata::of(operators),
+            checks: Checks::of(operators),
             ..Self::default()
         }
     }
@@ -243,7 +243,7 @@ impl Ruleset {
     /// Bytes of the automata and tables made so far.
     pub fn screen_memory(&self) -> usize {
         let stages = self.plan.stages.read().unwrap_or_else(PoisonError::into_inner);
-        self.plan.automata.memory() + stages.values().map(|stage| stage.screen.memory()).sum::<usize>()
+        self.plan.checks.memory() + stages.values().map(|stage| stage.screen.memory()).sum::<usize>()
     }
 
     fn make_stage(&self, phase: usize, segment: usize, setting: u64) -> Stage {
@@ -266,7 +266,7 @@ impl Ruleset {
         }
         let lanes = || stage.groups.iter().flat_map(|group| &group.lanes);
         let chosen = lanes().flat_map(|lane| &lane.direct).map(|question| question.operator);
-        stage.screen = Screen::build(&self.operators, chosen, &self.plan.automata);
+        stage.screen = Screen::build(&self.operators, chosen, &self.plan.checks);
         let words = stage.screen.words();
         for group in &mut stage.groups {
             group.plain = Lane::new(0, ByteSet::EMPTY, words);

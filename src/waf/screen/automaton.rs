@@ -4,10 +4,10 @@
 //! the table ends, as in the tails of long word lists, the answer is that the operator's own engine has to say.
 
 use super::walk::{Walk, Walker};
-use std::collections::HashMap;
+use super::hashing::Map;
 
 /// Largest table.
-const MAX_BYTES: usize = 192 << 10;
+const MAX_BYTES: usize = 64 << 10;
 
 /// No match begins so.
 const DEAD: u16 = 0;
@@ -42,7 +42,7 @@ impl Automaton {
         let (classes, samples) = walker.classes();
         let columns = samples.len();
         let mut building =
-            Building { numbers: HashMap::new(), queue: Vec::new(), rows: (MAX_BYTES / (2 * columns)).min(60_000) };
+            Building { numbers: Map::default(), queue: Vec::new(), rows: (MAX_BYTES / (2 * columns)).min(60_000) };
         let starts = walker.starts().map(|walk| building.number(walk));
         let (mut table, mut ends) = (Vec::new(), Vec::new());
         let mut at = 0;
@@ -58,6 +58,35 @@ impl Automaton {
             });
         }
         Self { classes, columns, table, ends, starts }
+    }
+
+    /// The states before the first byte, where one can be: at the start of a text, behind a byte of a word, behind
+    /// another byte.
+    pub(super) fn starts(&self) -> [Vec<u16>; 3] {
+        let [start, word, blank, feed, carriage] = self.starts;
+        let alive = |states: &[u16]| states.iter().copied().filter(|state| *state != DEAD).collect();
+        [alive(&[start]), alive(&[word]), alive(&[blank, feed, carriage])]
+    }
+
+    /// The state one byte further; `None` if no match begins so. From [`MATCH`] and from where the table ends there is
+    /// no way back.
+    pub(super) fn step(&self, state: u16, byte: u8) -> Option<u16> {
+        if state < FIRST {
+            return Some(state);
+        }
+        let column = self.classes.get(usize::from(byte)).copied().unwrap_or(0);
+        let next = self.table.get(usize::from(state - FIRST) * self.columns + usize::from(column)).copied();
+        next.filter(|next| *next != DEAD)
+    }
+
+    /// Whether nothing that follows can rule the pattern out.
+    pub(super) fn is_settled(state: u16) -> bool {
+        state < FIRST
+    }
+
+    /// A number that bytes share which this automaton does not tell apart.
+    pub(super) fn class(&self, byte: u8) -> u8 {
+        self.classes.get(usize::from(byte)).copied().unwrap_or(0)
     }
 
     /// Whether a match begins at `at`, and how many bytes were read.
@@ -101,7 +130,7 @@ impl Automaton {
 }
 
 struct Building {
-    numbers: HashMap<Walk, u16>,
+    numbers: Map<Walk, u16>,
     queue: Vec<Walk>,
     rows: usize,
 }

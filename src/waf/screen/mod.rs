@@ -8,6 +8,7 @@
 
 mod automaton;
 mod existence;
+mod hashing;
 mod needs;
 mod prefix;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use automaton::{Automaton, Begins};
 use needs::Needs;
 use prefix::Prefix;
 use regex_automata::nfa::thompson;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use walk::{Phrases, Walker};
 
@@ -50,26 +52,52 @@ struct Probe {
     needs: Needs,
 }
 
-/// The automata of a rule set's operators, which its screens share; each is built when the first screen needs it.
-#[derive(Default)]
-pub(crate) struct Automata(Vec<OnceLock<Arc<Automaton>>>);
+/// How an operator is checked.
+struct Check {
+    automaton: Arc<Automaton>,
+    needs: Needs,
+}
 
-impl Automata {
+/// The checks of a rule set's operators, which its screens share; each is made when the first screen needs it, `None` for
+/// an operator that cannot be screened.
+#[derive(Default)]
+pub(crate) struct Checks(Vec<OnceLock<Option<Check>>>);
+
+impl Checks {
     pub(crate) fn of(operators: &[Operator]) -> Self {
         Self(operators.iter().map(|_| OnceLock::new()).collect())
     }
-}
 
-impl Automata {
+    /// Makes those that are missing, on all cores.
+    fn make(&self, operators: &[Operator], chosen: &[usize]) {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(operator) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let (Some(known), Some(source)) = (self.0.get(*operator), operators.get(*operator)) {
+                    known.get_or_init(|| check(source));
+                }
+            }
+        };
+        let missing = |operator: &&usize| self.0.get(**operator).is_some_and(|known| known.get().is_none());
+        if chosen.iter().filter(missing).count() < MANY {
+            return work();
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        std::thread::scope(|scope| {
+            (1..threads).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+    }
+
     /// Bytes of memory.
     pub(crate) fn memory(&self) -> usize {
-        self.0.iter().filter_map(|automaton| automaton.get()).map(|automaton| automaton.memory()).sum()
+        self.0.iter().filter_map(|check| check.get()?.as_ref()).map(|check| check.automaton.memory()).sum()
     }
 }
 
-impl std::fmt::Debug for Automata {
+impl std::fmt::Debug for Checks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Automata").field(&self.0.len()).finish()
+        f.debug_tuple("Checks").field(&self.0.len()).finish()
     }
 }
 
@@ -90,21 +118,20 @@ pub(crate) struct Scratch {
 
 impl Screen {
     /// Builds the screen of those of the `chosen` operators that can be screened.
-    pub(crate) fn build(operators: &[Operator], chosen: impl Iterator<Item = usize>, automata: &Automata) -> Self {
-        let (mut probes, mut walkers) = (Vec::new(), Vec::new());
+    pub(crate) fn build(operators: &[Operator], chosen: impl Iterator<Item = usize>, checks: &Checks) -> Self {
+        let chosen: Vec<usize> = chosen.collect();
+        checks.make(operators, &chosen);
+        let (mut probes, mut automata) = (Vec::new(), Vec::new());
         let mut numbers = vec![None; operators.len()];
         for operator in chosen {
-            let number = u16::try_from(probes.len()).ok();
-            let walker = operators.get(operator).and_then(walker);
-            let slot = numbers.get_mut(operator).filter(|slot| slot.is_none());
-            let (Some(slot), Some((mut walker, needs)), Some(number)) = (slot, walker, number) else { continue };
-            let Some(shared) = automata.0.get(operator) else { continue };
-            let automaton = Arc::clone(shared.get_or_init(|| Arc::new(Automaton::build(&mut walker))));
+            let Some(slot) = numbers.get_mut(operator).filter(|slot| slot.is_none()) else { continue };
+            let Some(Some(check)) = checks.0.get(operator).and_then(OnceLock::get) else { continue };
+            let Ok(number) = u16::try_from(probes.len()) else { continue };
             *slot = Some(number);
-            probes.push(Probe { operator, automaton, needs });
-            walkers.push(walker);
+            automata.push(Arc::clone(&check.automaton));
+            probes.push(Probe { operator, automaton: Arc::clone(&check.automaton), needs: check.needs.clone() });
         }
-        Self { prefix: Some(Prefix::build(&mut walkers)), probes, numbers }
+        Self { prefix: Some(Prefix::build(&automata)), probes, numbers }
     }
 
     /// The probe of an operator, if it is screened.
@@ -246,22 +273,28 @@ impl Screen {
     }
 }
 
-fn walker(operator: &Operator) -> Option<(Walker, Needs)> {
-    if let Some(pattern) = operator.linear_pattern() {
-        let hir = existence::simplify(parse_pattern(pattern).ok()?);
-        // One that matches without a byte would begin at the end of a text too, where nothing is read.
-        if hir.properties().minimum_len().is_none_or(|least| least == 0) {
-            return None;
+/// Makes the check of an operator; `None` if it cannot be screened.
+fn check(operator: &Operator) -> Option<Check> {
+    let (mut walker, needs) = match operator.linear_pattern() {
+        Some(pattern) => {
+            let hir = existence::simplify(parse_pattern(pattern).ok()?);
+            // One that matches without a byte would begin at the end of a text too, where nothing is read.
+            if hir.properties().minimum_len().is_none_or(|least| least == 0) {
+                return None;
+            }
+            let config = thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None);
+            let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir).ok()?;
+            (Walker::pattern(nfa).ok()?, Needs::of(&hir))
         }
-        let config = thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None);
-        let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir).ok()?;
-        return Some((Walker::pattern(nfa).ok()?, Needs::of(&hir)));
-    }
-    let phrases = operator.phrases();
-    if phrases.is_empty() || phrases.iter().any(Vec::is_empty) {
-        return None;
-    }
-    let phrases = Phrases::new(phrases);
-    let needs = Needs::of_phrases(phrases.list());
-    Some((Walker::Phrases(phrases), needs))
+        None => {
+            let phrases = operator.phrases();
+            if phrases.is_empty() || phrases.iter().any(Vec::is_empty) {
+                return None;
+            }
+            let phrases = Phrases::new(phrases);
+            let needs = Needs::of_phrases(phrases.list());
+            (Walker::Phrases(phrases), needs)
+        }
+    };
+    Some(Check { automaton: Arc::new(Automaton::build(&mut walker)), needs })
 }

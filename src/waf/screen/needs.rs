@@ -18,18 +18,16 @@ pub(super) struct Needs {
 
 impl Needs {
     pub(super) fn of(hir: &Hir) -> Self {
-        let mut sets = sets(hir);
-        sets.sort_by_key(|set| commonness(*set));
-        sets.dedup();
-        sets.truncate(SETS);
+        let sets = rarest(sets(hir), SETS).into_iter().map(|set| set.bytes).collect();
         Self { length: hir.properties().minimum_len().unwrap_or(0), sets }
     }
 
     /// Of phrases in lower case, found in any case.
     pub(super) fn of_phrases(phrases: &[Box<[u8]>]) -> Self {
         let length = phrases.iter().map(|phrase| phrase.len()).min().unwrap_or(0);
-        let rarest = |phrase: &[u8]| phrase.iter().map(|byte| any_case(*byte)).min_by_key(|set| commonness(*set));
-        let union = phrases.iter().filter_map(|phrase| rarest(phrase)).fold(ByteSet::EMPTY, ByteSet::union);
+        let any_case = |byte: &u8| Weighed::of(ByteSet::of(&[byte.to_ascii_lowercase(), byte.to_ascii_uppercase()]));
+        let rarest = |phrase: &[u8]| phrase.iter().map(any_case).min_by_key(|set| set.commonness);
+        let union = phrases.iter().filter_map(|phrase| rarest(phrase)).fold(ByteSet::EMPTY, |all, set| all.union(set.bytes));
         Self { length, sets: vec![union] }
     }
 
@@ -39,55 +37,62 @@ impl Needs {
     }
 }
 
-fn any_case(byte: u8) -> ByteSet {
-    ByteSet::of(&[byte.to_ascii_lowercase(), byte.to_ascii_uppercase()])
+/// A set and how likely a text is to hold one of its bytes: a guess that only decides which conditions are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Weighed {
+    commonness: u32,
+    bytes: ByteSet,
 }
 
-/// How likely a text is to hold one of these bytes: a guess that only decides which conditions are kept.
-fn commonness(set: ByteSet) -> u32 {
-    let weight = |byte: u8| match byte {
-        b'a'..=b'z' | b' ' => 40,
-        b'A'..=b'Z' | b'0'..=b'9' => 15,
-        b'.' | b',' | b'-' | b'_' | b'/' | b':' => 10,
-        b'!'..=b'~' => 3,
-        b'\n' => 3,
-        _ => 1,
-    };
-    (0..=u8::MAX).filter(|byte| set.contains(*byte)).map(weight).sum()
+impl Weighed {
+    fn of(bytes: ByteSet) -> Self {
+        let weight = |byte: u8| match byte {
+            b'a'..=b'z' | b' ' => 40,
+            b'A'..=b'Z' | b'0'..=b'9' => 15,
+            b'.' | b',' | b'-' | b'_' | b'/' | b':' => 10,
+            b'!'..=b'~' | b'\n' => 3,
+            _ => 1,
+        };
+        Self { commonness: bytes.iter().map(weight).sum(), bytes }
+    }
 }
 
-fn sets(hir: &Hir) -> Vec<ByteSet> {
+/// The `most` rarest, each once.
+fn rarest(mut sets: Vec<Weighed>, most: usize) -> Vec<Weighed> {
+    sets.sort_unstable_by_key(|set| set.commonness);
+    sets.dedup();
+    sets.truncate(most);
+    sets
+}
+
+fn sets(hir: &Hir) -> Vec<Weighed> {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => Vec::new(),
-        HirKind::Literal(literal) => literal.0.iter().map(|byte| ByteSet::of(&[*byte])).collect(),
-        HirKind::Class(Class::Bytes(class)) => {
-            let holds = |byte: u8| class.iter().any(|range| (range.start()..=range.end()).contains(&byte));
-            vec![ByteSet::of_those(holds)]
+        HirKind::Literal(literal) => {
+            rarest(literal.0.iter().map(|byte| Weighed::of(ByteSet::of(&[*byte]))).collect(), 2 * SETS)
         }
-        // Patterns are compiled for bytes; a class of characters would say nothing here.
+        HirKind::Class(Class::Bytes(class)) => {
+            let ranges = class.iter().map(|range| ByteSet::range(range.start(), range.end()));
+            vec![Weighed::of(ranges.fold(ByteSet::EMPTY, ByteSet::union))]
+        }
+        // Patterns are compiled for bytes, so such a class is one of ASCII, or says nothing here.
         HirKind::Class(Class::Unicode(class)) => {
-            let holds = |byte: u8| {
-                class
-                    .iter()
-                    .any(|range| (range.start()..=range.end()).contains(&char::from(byte)) || !range.end().is_ascii())
-            };
-            vec![ByteSet::of_those(holds)]
+            let ends = class.iter().map(|range| Some((u8::try_from(range.start()).ok()?, u8::try_from(range.end()).ok()?)));
+            let ascii = |(first, last): (u8, u8)| last.is_ascii().then(|| ByteSet::range(first, last));
+            let ranges: Option<Vec<ByteSet>> = ends.map(|ends| ends.and_then(ascii)).collect();
+            let union = ranges.map(|ranges| ranges.into_iter().fold(ByteSet::EMPTY, ByteSet::union));
+            union.map(Weighed::of).into_iter().collect()
         }
         HirKind::Repetition(repeated) if repeated.min == 0 => Vec::new(),
         HirKind::Repetition(repeated) => sets(&repeated.sub),
         HirKind::Capture(group) => sets(&group.sub),
-        HirKind::Concat(parts) => {
-            let mut all: Vec<ByteSet> = parts.iter().flat_map(sets).collect();
-            all.sort_by_key(|set| commonness(*set));
-            all.dedup();
-            all.truncate(2 * SETS);
-            all
-        }
+        HirKind::Concat(parts) => rarest(parts.iter().flat_map(sets).collect(), 2 * SETS),
         // Of each branch its rarest, for a match goes through one of them.
         HirKind::Alternation(branches) => {
-            let rarest = |branch: &Hir| sets(branch).into_iter().min_by_key(|set| commonness(*set));
-            let all: Option<Vec<ByteSet>> = branches.iter().map(rarest).collect();
-            all.map(|all| vec![all.into_iter().fold(ByteSet::EMPTY, ByteSet::union)]).unwrap_or_default()
+            let rarest = |branch: &Hir| sets(branch).into_iter().min_by_key(|set| set.commonness);
+            let all: Option<Vec<Weighed>> = branches.iter().map(rarest).collect();
+            let union = all.map(|all| all.into_iter().fold(ByteSet::EMPTY, |all, set| all.union(set.bytes)));
+            union.map(Weighed::of).into_iter().collect()
         }
     }
 }

@@ -5,8 +5,9 @@
 //! loaded, so no text can make it grow, and each place costs the same few table lookups whatever was read before. What
 //! it lets through is checked pattern by pattern.
 
-use super::walk::{Walk, Walker, classes};
-use std::collections::HashMap;
+use super::automaton::Automaton;
+use super::hashing::Map;
+use std::sync::Arc;
 
 /// Most bytes read from one place.
 const DEPTH: usize = 3;
@@ -40,33 +41,27 @@ enum Place {
 }
 
 /// A node while the tables are built: who is still open, and in which state.
-type Open = Vec<(u16, Walk)>;
+type Open = Vec<(u16, u16)>;
 
 impl Prefix {
-    pub(super) fn build(walkers: &mut [Walker]) -> Self {
-        let words = walkers.len().div_ceil(64);
-        let (classes, samples) = classes(walkers);
+    pub(super) fn build(automata: &[Arc<Automaton>]) -> Self {
+        let words = automata.len().div_ceil(64);
+        let (classes, samples) = classes(automata);
         let columns = samples.len();
-        let mut building = Building { words, sets: vec![0; words], set_numbers: HashMap::new() };
+        let mut building = Building { words, sets: vec![0; words], set_numbers: Map::default() };
         building.set_numbers.insert(vec![0; words].into(), 0);
-        let roots = [Place::Start, Place::BehindWord, Place::BehindOther].map(|place| {
-            let numbered = walkers.iter_mut().zip(0u16..);
-            let starts = numbered.flat_map(|(walker, number)| {
-                let [start, word, blank, feed, carriage] = walker.starts();
-                let here = match place {
-                    Place::Start => vec![start],
-                    Place::BehindWord => vec![word],
-                    Place::BehindOther => vec![blank, feed, carriage],
-                };
-                here.into_iter().flatten().map(move |walk| (number, walk))
-            });
-            let mut open: Open = starts.collect();
-            open.sort_unstable();
-            open.dedup();
-            open
-        });
+        let mut roots: [Open; 3] = Default::default();
+        for (automaton, number) in automata.iter().zip(0u16..) {
+            for (root, states) in roots.iter_mut().zip(automaton.starts()) {
+                root.extend(states.into_iter().map(|state| (number, state)));
+            }
+        }
+        for root in &mut roots {
+            root.sort_unstable();
+            root.dedup();
+        }
         let (mut table, mut sets) = (Vec::new(), Vec::new());
-        let mut numbers: HashMap<Open, u16> = HashMap::new();
+        let mut numbers: Map<Open, u16> = Map::default();
         let mut level: Vec<Open> = roots.into();
         let mut rows = level.len();
         for depth in 0..DEPTH {
@@ -74,8 +69,8 @@ impl Prefix {
             for open in std::mem::take(&mut level) {
                 sets.push(building.set(&open));
                 for sample in &samples {
-                    let next = step(walkers, &open, *sample);
-                    let decided = next.iter().all(|(_, walk)| *walk == Walk::Matched);
+                    let next = step(automata, &open, *sample);
+                    let decided = next.iter().all(|(_, state)| Automaton::is_settled(*state));
                     let entry = if decided || depth + 1 == DEPTH || rows >= MOST {
                         numbers.get(&next).copied().unwrap_or_else(|| LEAF | building.set(&next))
                     } else {
@@ -141,7 +136,7 @@ impl Prefix {
 struct Building {
     words: usize,
     sets: Vec<u64>,
-    set_numbers: HashMap<Box<[u64]>, u16>,
+    set_numbers: Map<Box<[u64]>, u16>,
 }
 
 impl Building {
@@ -164,20 +159,33 @@ impl Building {
     }
 }
 
-fn step(walkers: &mut [Walker], open: &Open, byte: u8) -> Open {
+fn step(automata: &[Arc<Automaton>], open: &Open, byte: u8) -> Open {
     let mut next = Open::with_capacity(open.len());
-    for (number, walk) in open {
-        let Some(walker) = walkers.get_mut(usize::from(*number)) else { continue };
-        if let Some(walk) = walker.step(*walk, byte) {
-            next.push((*number, walk));
+    for (number, state) in open {
+        let Some(automaton) = automata.get(usize::from(*number)) else { continue };
+        if let Some(state) = automaton.step(*state, byte) {
+            next.push((*number, state));
         }
     }
+    // In the order of the patterns already; of one pattern a settled state, which comes first, makes the others idle.
     next.sort_unstable();
-    next.dedup();
-    // One that has matched needs no other state of the same pattern.
-    let matched: Vec<u16> = next.iter().filter(|(_, walk)| *walk == Walk::Matched).map(|(number, _)| *number).collect();
-    if !matched.is_empty() {
-        next.retain(|(number, walk)| *walk == Walk::Matched || matched.binary_search(number).is_err());
-    }
+    next.dedup_by(|later, earlier| later == earlier || later.0 == earlier.0 && Automaton::is_settled(earlier.1));
     next
+}
+
+/// Bytes that none of the automata tells apart share a column; a sample of each.
+fn classes(automata: &[Arc<Automaton>]) -> (Box<[u8; 256]>, Vec<u8>) {
+    let mut columns: Map<Vec<u8>, u8> = Map::default();
+    let mut classes = Box::new([0u8; 256]);
+    let mut samples = Vec::new();
+    for (byte, class) in (0..=u8::MAX).zip(classes.iter_mut()) {
+        let kinds: Vec<u8> = automata.iter().map(|automaton| automaton.class(byte)).collect();
+        // At most 256 columns, so their numbers fit.
+        let next = u8::try_from(columns.len()).unwrap_or(u8::MAX);
+        *class = *columns.entry(kinds).or_insert_with(|| {
+            samples.push(byte);
+            next
+        });
+    }
+    (classes, samples)
 }

@@ -8,7 +8,7 @@ fn operator(name: &str, argument: &str) -> Operator {
 }
 
 fn built(operators: &[Operator]) -> Screen {
-    Screen::build(operators, 0..operators.len(), &Automata::of(operators))
+    Screen::build(operators, 0..operators.len(), &Checks::of(operators))
 }
 
 /// Every screened operator must answer as it does alone.
@@ -78,4 +78,30 @@ fn no_text_costs_more_than_a_few_passes() {
         assert_eq!(hits, [0]);
         assert!(work < 16 * length + 1000, "{work} for {length}");
     }
+}
+
+#[test]
+fn zz_sizes() {
+    let Ok(dir) = std::env::var("CRSX") else { return };
+    let read = |p: String| crate::Source { text: std::fs::read_to_string(&p).unwrap(), name: p };
+    let mut sources = vec![read(format!("{dir}/crs-setup.conf.example"))];
+    let mut files: Vec<_> = std::fs::read_dir(format!("{dir}/rules")).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "conf")).collect();
+    files.sort();
+    sources.extend(files.iter().map(|p| read(p.display().to_string())));
+    let t = std::time::Instant::now();
+    let (rules, _) = crate::Ruleset::compile(&sources, &crate::files::Disk).unwrap();
+    println!("compile {:?}", t.elapsed());
+    let mut times = vec![];
+    let t = std::time::Instant::now();
+    for op in &rules.operators { let t = std::time::Instant::now(); if let Some(c) = check(op) { times.push((t.elapsed(), c.automaton.memory(), op.argument().chars().take(90).collect::<String>())); } }
+    println!("checks {} {:?}", times.len(), t.elapsed());
+    times.sort(); times.reverse();
+    for t in times.iter().take(45) { println!("  {t:?}"); }
+    let checks = Checks::of(&rules.operators);
+    let t = std::time::Instant::now();
+    let s = Screen::build(&rules.operators, 0..rules.operators.len(), &checks);
+    println!("all {:?} {} {}", t.elapsed(), s.memory(), checks.memory());
+    let t = std::time::Instant::now();
+    let s = Screen::build(&rules.operators, 0..rules.operators.len(), &checks);
+    println!("prefix {:?} {}", t.elapsed(), s.memory());
 }

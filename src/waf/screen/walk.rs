@@ -5,7 +5,6 @@ use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::NFA;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
-use std::collections::HashMap;
 
 /// How far a walk has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,7 +71,17 @@ impl Walker {
 
     /// Bytes that are not told apart share a class; a sample of each.
     pub(super) fn classes(&self) -> (Box<[u8; 256]>, Vec<u8>) {
-        classes(std::slice::from_ref(self))
+        let mut numbers: [Option<u8>; 256] = [None; 256];
+        let (mut classes, mut samples) = (Box::new([0u8; 256]), Vec::new());
+        for (byte, class) in (0..=u8::MAX).zip(classes.iter_mut()) {
+            let Some(number) = numbers.get_mut(usize::from(self.class(byte))) else { continue };
+            let next = u8::try_from(samples.len()).unwrap_or(u8::MAX);
+            *class = *number.get_or_insert_with(|| {
+                samples.push(byte);
+                next
+            });
+        }
+        (classes, samples)
     }
 
     /// One byte further; `None` if no match begins with what was read.
@@ -98,7 +107,7 @@ impl Walker {
     }
 
     /// A number that bytes share which this walker does not tell apart.
-    pub(super) fn class(&self, byte: u8) -> u8 {
+    fn class(&self, byte: u8) -> u8 {
         match self {
             Self::Pattern(pattern) => pattern.0.byte_classes().get(byte),
             Self::Phrases(phrases) => phrases.class(byte),
@@ -156,24 +165,4 @@ impl Phrases {
     fn is_whole(&self, phrase: u32, read: u32) -> bool {
         self.list.get(phrase as usize).is_some_and(|phrase| phrase.len() == read as usize)
     }
-}
-
-/// Bytes that none of the walkers tells apart share a column; a sample of each.
-pub(super) fn classes(walkers: &[Walker]) -> (Box<[u8; 256]>, Vec<u8>) {
-    let mut columns: HashMap<Vec<u8>, u8> = HashMap::new();
-    let mut classes = Box::new([0u8; 256]);
-    let mut samples = Vec::new();
-    for byte in 0..=u8::MAX {
-        let kinds: Vec<u8> = walkers.iter().map(|walker| walker.class(byte)).collect();
-        // At most 256 columns, so their numbers fit.
-        let next = u8::try_from(columns.len()).unwrap_or(u8::MAX);
-        let column = *columns.entry(kinds).or_insert_with(|| {
-            samples.push(byte);
-            next
-        });
-        if let Some(class) = classes.get_mut(usize::from(byte)) {
-            *class = column;
-        }
-    }
-    (classes, samples)
 }
