@@ -282,13 +282,9 @@ impl Operator {
         }
     }
 
-    /// Whether a match of a linear-time pattern, or a phrase, begins at byte `at` exactly.
+    /// Whether a match of a linear-time pattern begins at byte `at` exactly.
     pub(crate) fn begins_at(&self, value: &[u8], at: usize) -> bool {
-        match &self.test {
-            Test::Rx(rx) => rx.begins_at(value, at),
-            Test::Phrases(phrases) => phrases.begins_at(value, at),
-            _ => false,
-        }
+        matches!(&self.test, Test::Rx(rx) if rx.begins_at(value, at))
     }
 
     /// Whether a linear-time pattern or a phrase matches anywhere from byte `from` on.

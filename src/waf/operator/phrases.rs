@@ -60,13 +60,6 @@ impl Phrases {
         &self.phrases
     }
 
-    pub(super) fn begins_at(&self, value: &[u8], at: usize) -> bool {
-        let rest = value.get(at..).unwrap_or_default();
-        let begins =
-            |phrase: &Vec<u8>| rest.get(..phrase.len()).is_some_and(|start| start.eq_ignore_ascii_case(phrase));
-        self.phrases.iter().any(begins)
-    }
-
     pub(super) fn matches_from(&self, value: &[u8], from: usize) -> bool {
         self.automaton.is_match(value.get(from..).unwrap_or_default())
     }

@@ -35,10 +35,11 @@ pub(super) struct Automaton {
     ends: Vec<u16>,
     /// The state at the start of a text, then by kind of the byte before.
     starts: [u16; 5],
+    whole: bool,
 }
 
 impl Automaton {
-    pub(super) fn build(walker: &mut Walker) -> Self {
+    pub(super) fn build(walker: &mut Walker<'_>) -> Self {
         let (classes, samples) = walker.classes();
         let columns = samples.len();
         let mut building =
@@ -57,7 +58,8 @@ impl Automaton {
                 None => UNKNOWN,
             });
         }
-        Self { classes, columns, table, ends, starts }
+        let whole = !table.contains(&UNKNOWN);
+        Self { classes, columns, table, ends, starts, whole }
     }
 
     /// The states before the first byte, where one can be: at the start of a text, behind a byte of a word, behind
@@ -121,6 +123,11 @@ impl Automaton {
             _ => Begins::Unknown,
         };
         (begins, read)
+    }
+
+    /// Whether the table holds all of the pattern.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Bytes of memory.

@@ -11,6 +11,7 @@ mod existence;
 mod hashing;
 mod needs;
 mod prefix;
+mod search;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -19,10 +20,12 @@ use crate::byteset::ByteSet;
 use crate::operator::{Operator, parse_pattern};
 use automaton::{Automaton, Begins};
 use needs::Needs;
-use prefix::Prefix;
+use prefix::{Columns, Prefix};
 use regex_automata::nfa::thompson;
+use regex_syntax::hir::Hir;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use search::Search;
 use walk::{Phrases, Walker};
 
 /// So many probes are tried against the bytes of a text of any length; more only if the text is long enough to pay.
@@ -48,20 +51,53 @@ pub(crate) struct Screen {
 
 struct Probe {
     operator: usize,
-    automaton: Arc<Automaton>,
-    needs: Needs,
+    check: Arc<Check>,
 }
 
 /// How an operator is checked.
 struct Check {
-    automaton: Arc<Automaton>,
+    automaton: Automaton,
     needs: Needs,
+    source: Source,
+}
+
+/// What an automaton was made of.
+enum Source {
+    /// A pattern, cut down to what decides, and what searches for it in a whole text.
+    Pattern(Box<Hir>, OnceLock<Option<Search>>),
+    Phrases(Phrases),
+}
+
+impl Check {
+    /// Whether a match begins at byte `from` or later.
+    fn matches_from(&self, operator: Option<&Operator>, text: &[u8], from: usize) -> bool {
+        let search = match &self.source {
+            Source::Pattern(pattern, search) => search.get_or_init(|| Search::of(pattern)).as_ref(),
+            Source::Phrases(_) => None,
+        };
+        let found = search.and_then(|search| search.matches_from(text, from));
+        found.unwrap_or_else(|| operator.is_some_and(|operator| operator.matches_from(text, from)))
+    }
+
+    /// Whether a match begins at byte `at`, where the table does not tell.
+    fn begins_at(&self, operator: Option<&Operator>, text: &[u8], at: usize) -> bool {
+        match &self.source {
+            Source::Pattern(..) => operator.is_some_and(|operator| operator.begins_at(text, at)),
+            Source::Phrases(phrases) => phrases.begin(text.get(at..).unwrap_or_default()),
+        }
+    }
+
+    /// How many bytes the checks of one text may read before it is searched as a whole.
+    fn patience(&self, length: usize) -> usize {
+        // A pattern too large for its table is too large for a quick search as well.
+        if self.automaton.is_whole() { length / 2 + 64 } else { 16 * length + 64 }
+    }
 }
 
 /// The checks of a rule set's operators, which its screens share; each is made when the first screen needs it, `None` for
 /// an operator that cannot be screened.
 #[derive(Default)]
-pub(crate) struct Checks(Vec<OnceLock<Option<Check>>>);
+pub(crate) struct Checks(Vec<OnceLock<Option<Arc<Check>>>>);
 
 impl Checks {
     pub(crate) fn of(operators: &[Operator]) -> Self {
@@ -74,7 +110,7 @@ impl Checks {
         let work = || {
             while let Some(operator) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let (Some(known), Some(source)) = (self.0.get(*operator), operators.get(*operator)) {
-                    known.get_or_init(|| check(source));
+                    known.get_or_init(|| check(source).map(Arc::new));
                 }
             }
         };
@@ -114,6 +150,7 @@ pub(crate) struct Scratch {
     /// Bytes that the checks of a probe have read.
     spent: Vec<usize>,
     touched: Vec<u16>,
+    columns: Columns,
 }
 
 impl Screen {
@@ -121,16 +158,16 @@ impl Screen {
     pub(crate) fn build(operators: &[Operator], chosen: impl Iterator<Item = usize>, checks: &Checks) -> Self {
         let chosen: Vec<usize> = chosen.collect();
         checks.make(operators, &chosen);
-        let (mut probes, mut automata) = (Vec::new(), Vec::new());
+        let mut probes = Vec::new();
         let mut numbers = vec![None; operators.len()];
         for operator in chosen {
             let Some(slot) = numbers.get_mut(operator).filter(|slot| slot.is_none()) else { continue };
             let Some(Some(check)) = checks.0.get(operator).and_then(OnceLock::get) else { continue };
             let Ok(number) = u16::try_from(probes.len()) else { continue };
             *slot = Some(number);
-            automata.push(Arc::clone(&check.automaton));
-            probes.push(Probe { operator, automaton: Arc::clone(&check.automaton), needs: check.needs.clone() });
+            probes.push(Probe { operator, check: Arc::clone(check) });
         }
+        let automata: Vec<&Automaton> = probes.iter().map(|probe| &probe.check.automaton).collect();
         Self { prefix: Some(Prefix::build(&automata)), probes, numbers }
     }
 
@@ -171,10 +208,17 @@ impl Screen {
         if left <= FEW && text.len() >= SHORT {
             return self.search_each(operators, text, hits, scratch);
         }
+        self.pass(operators, text, hits, scratch)
+    }
+
+    /// Reads a text once for all wanted probes.
+    fn pass(&self, operators: &[Operator], text: &[u8], hits: &mut Bits, scratch: &mut Scratch) -> usize {
         scratch.spent.resize(self.probes.len(), 0);
         let mut work = text.len();
         let Some(prefix) = &self.prefix else { return 0 };
-        prefix.each(text, |at, set| {
+        let mut columns = std::mem::take(&mut scratch.columns);
+        let wanted = scratch.wanted.clone();
+        prefix.each(text, &mut columns, &wanted, |at, set| {
             for (word, candidates) in set.iter().enumerate() {
                 let mut open = candidates & scratch.wanted.get(word).copied().unwrap_or(0);
                 while open != 0 {
@@ -192,12 +236,20 @@ impl Screen {
                 }
             }
         });
+        scratch.columns = columns;
         for number in scratch.touched.drain(..) {
             if let Some(spent) = scratch.spent.get_mut(usize::from(number)) {
                 *spent = 0;
             }
         }
         work
+    }
+
+    #[cfg(test)]
+    fn forced(&self, operators: &[Operator], text: &[u8], wanted: &Bits, hits: &mut Bits, scratch: &mut Scratch) -> usize {
+        scratch.wanted.clear();
+        scratch.wanted.extend_from_slice(wanted);
+        self.pass(operators, text, hits, scratch)
     }
 
     /// Takes out of the wanted probes those that a text cannot match for the bytes it lacks; returns how many stay.
@@ -209,7 +261,7 @@ impl Screen {
                 let bit = open.trailing_zeros();
                 open &= open - 1;
                 let probe = self.probes.get(number * 64 + bit as usize);
-                if probe.is_some_and(|probe| probe.needs.met_by(length, bytes)) {
+                if probe.is_some_and(|probe| probe.check.needs.met_by(length, bytes)) {
                     left += 1;
                 } else {
                     *word &= !(1 << bit);
@@ -228,7 +280,7 @@ impl Screen {
                 continue;
             }
             work += text.len();
-            let matches = operators.get(probe.operator).is_some_and(|operator| operator.matches_from(text, 0));
+            let matches = probe.check.matches_from(operators.get(probe.operator), text, 0);
             if matches && let Some(hits) = hits.get_mut(word) {
                 *hits |= bit;
             }
@@ -248,12 +300,10 @@ impl Screen {
         let Some(probe) = self.probes.get(number) else { return (false, true, 0) };
         let operator = operators.get(probe.operator);
         let rest = text.get(at..).unwrap_or_default();
-        let (begins, read) = probe.automaton.begins(text, at);
+        let (begins, read) = probe.check.automaton.begins(text, at);
         let (matches, read) = match begins {
             // Its engine does not tell how far it read.
-            Begins::Unknown => {
-                (operator.is_some_and(|operator| operator.begins_at(text, at)), rest.len().min(4 * read))
-            }
+            Begins::Unknown => (probe.check.begins_at(operator, text, at), rest.len().min(4 * read)),
             known => (known == Begins::Yes, read),
         };
         let read = read + CHECK_COST;
@@ -265,36 +315,33 @@ impl Screen {
             scratch.touched.push(u16::try_from(number).unwrap_or(u16::MAX));
         }
         *spent += read;
-        if *spent <= text.len() / 2 + 64 {
+        if *spent <= probe.check.patience(text.len()) {
             return (false, false, read);
         }
-        let matches = operator.is_some_and(|operator| operator.matches_from(text, at));
+        let matches = probe.check.matches_from(operator, text, at);
         (matches, true, read + rest.len())
     }
 }
 
 /// Makes the check of an operator; `None` if it cannot be screened.
 fn check(operator: &Operator) -> Option<Check> {
-    let (mut walker, needs) = match operator.linear_pattern() {
-        Some(pattern) => {
-            let hir = existence::simplify(parse_pattern(pattern).ok()?);
-            // One that matches without a byte would begin at the end of a text too, where nothing is read.
-            if hir.properties().minimum_len().is_none_or(|least| least == 0) {
-                return None;
-            }
-            let config = thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None);
-            let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir).ok()?;
-            (Walker::pattern(nfa).ok()?, Needs::of(&hir))
+    if let Some(pattern) = operator.linear_pattern() {
+        let hir = existence::simplify(parse_pattern(pattern).ok()?);
+        // One that matches without a byte would begin at the end of a text too, where nothing is read.
+        if hir.properties().minimum_len().is_none_or(|least| least == 0) {
+            return None;
         }
-        None => {
-            let phrases = operator.phrases();
-            if phrases.is_empty() || phrases.iter().any(Vec::is_empty) {
-                return None;
-            }
-            let phrases = Phrases::new(phrases);
-            let needs = Needs::of_phrases(phrases.list());
-            (Walker::Phrases(phrases), needs)
-        }
-    };
-    Some(Check { automaton: Arc::new(Automaton::build(&mut walker)), needs })
+        let config = thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None);
+        let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir).ok()?;
+        let automaton = Automaton::build(&mut Walker::pattern(nfa).ok()?);
+        return Some(Check { automaton, needs: Needs::of(&hir), source: Source::Pattern(Box::new(hir), OnceLock::new()) });
+    }
+    let phrases = operator.phrases();
+    if phrases.is_empty() || phrases.iter().any(Vec::is_empty) {
+        return None;
+    }
+    let phrases = Phrases::new(phrases);
+    let needs = Needs::of_phrases(phrases.list());
+    let automaton = Automaton::build(&mut Walker::Phrases(&phrases));
+    Some(Check { automaton, needs, source: Source::Phrases(phrases) })
 }

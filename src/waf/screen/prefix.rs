@@ -7,7 +7,6 @@
 
 use super::automaton::Automaton;
 use super::hashing::Map;
-use std::sync::Arc;
 
 /// Most bytes read from one place.
 const DEPTH: usize = 3;
@@ -23,28 +22,44 @@ pub(super) struct Prefix {
     /// Byte → column.
     classes: Box<[u8; 256]>,
     columns: usize,
-    /// Rows of entries, the first for the places of [`Place`].
+    /// Byte → the row where walks behind it begin.
+    roots: Box<[u16; 256]>,
+    /// Rows of entries; the first three are where walks begin.
     table: Vec<u16>,
     /// For each row the set of what is open there.
     open: Vec<u16>,
     /// Sets as bits, `words` for each; set 0 is empty.
     sets: Vec<u64>,
     words: usize,
+    /// The same word after word: the first of all sets, then the second.
+    sets_by_word: Vec<u64>,
 }
 
-/// Where a walk begins, for patterns may look at the byte before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Start,
-    BehindWord,
-    BehindOther,
+/// Where walks begin, for patterns may look at the byte before: at the start of a text, behind a byte of a word, behind
+/// another.
+const START: u16 = 0;
+const BEHIND_WORD: u16 = 1;
+const BEHIND_OTHER: u16 = 2;
+
+/// Buffers of a pass.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    columns: Vec<u8>,
+    /// For each set something other than 0 if it holds what is wanted.
+    open: Vec<u64>,
+    /// Places of a chunk, from its start, with their sets.
+    places: Vec<(u16, u16)>,
 }
+
+/// Places that are collected before they are looked at.
+const CHUNK: usize = 4096;
+const CHUNK_END: u16 = 4096;
 
 /// A node while the tables are built: who is still open, and in which state.
 type Open = Vec<(u16, u16)>;
 
 impl Prefix {
-    pub(super) fn build(automata: &[Arc<Automaton>]) -> Self {
+    pub(super) fn build(automata: &[&Automaton]) -> Self {
         let words = automata.len().div_ceil(64);
         let (classes, samples) = classes(automata);
         let columns = samples.len();
@@ -61,18 +76,19 @@ impl Prefix {
             root.dedup();
         }
         let (mut table, mut sets) = (Vec::new(), Vec::new());
-        let mut numbers: Map<Open, u16> = Map::default();
         let mut level: Vec<Open> = roots.into();
         let mut rows = level.len();
         for depth in 0..DEPTH {
             let mut next_level = Vec::new();
+            // Of one level only, so that every walk of full depth ends in a leaf.
+            let mut numbers: Map<Open, u16> = Map::default();
             for open in std::mem::take(&mut level) {
                 sets.push(building.set(&open));
                 for sample in &samples {
                     let next = step(automata, &open, *sample);
                     let decided = next.iter().all(|(_, state)| Automaton::is_settled(*state));
                     let entry = if decided || depth + 1 == DEPTH || rows >= MOST {
-                        numbers.get(&next).copied().unwrap_or_else(|| LEAF | building.set(&next))
+                        LEAF | building.set(&next)
                     } else {
                         *numbers.entry(next.clone()).or_insert_with(|| {
                             next_level.push(next);
@@ -85,51 +101,108 @@ impl Prefix {
             }
             level = next_level;
         }
-        Self { classes, columns, table, open: sets, sets: building.sets, words }
+        let sets_by_word = (0..words).flat_map(|word| building.sets.iter().skip(word).step_by(words).copied()).collect();
+        let mut roots = Box::new([BEHIND_OTHER; 256]);
+        for (byte, root) in (0..=u8::MAX).zip(roots.iter_mut()) {
+            if byte.is_ascii_alphanumeric() || byte == b'_' {
+                *root = BEHIND_WORD;
+            }
+        }
+        Self { classes, columns, roots, table, open: sets, sets: building.sets, words, sets_by_word }
     }
 
-    /// Calls `found` with each place of a text where some pattern may begin, and with the set of those patterns as bits.
-    #[inline]
-    pub(super) fn each(&self, text: &[u8], mut found: impl FnMut(usize, &[u64])) {
-        let column = |at: usize| text.get(at).map(|byte| usize::from(self.classes[usize::from(*byte)]));
-        let (mut first, mut second) = (column(0), column(1));
-        let mut place = Place::Start;
-        for (at, byte) in text.iter().enumerate() {
-            let third = column(at + 2);
-            let entry = self.walk(place, [first, second, third]);
-            if entry != DEAD
-                && let Some(set) = self.set(entry)
-            {
+    /// Calls `found` with each place of a text where some of the `wanted` patterns may begin, and with the set of all
+    /// that may.
+    pub(super) fn each(&self, text: &[u8], scratch: &mut Columns, wanted: &[u64], mut found: impl FnMut(usize, &[u64])) {
+        let Columns { columns, open, places } = scratch;
+        columns.clear();
+        columns.extend(text.iter().map(|byte| self.classes.get(usize::from(*byte)).copied().unwrap_or(0)));
+        let meets = |set: &[u64]| set.iter().zip(wanted).any(|(set, wanted)| set & wanted != 0);
+        let sets = self.sets.len() / self.words.max(1);
+        // In a long text most places end in few sets: note once which of them matter.
+        let noted = 2 * text.len() >= sets;
+        open.clear();
+        if noted {
+            open.resize(sets, 0);
+            for (column, wanted) in self.sets_by_word.chunks_exact(sets.max(1)).zip(wanted) {
+                open.iter_mut().zip(column).for_each(|(open, set)| *open |= set & wanted);
+            }
+        }
+        let mut from = 0;
+        while from < text.len() {
+            places.clear();
+            if noted {
+                self.places(text, columns, from, |number| open.get(number).is_some_and(|open| *open != 0), places);
+            } else {
+                self.places(text, columns, from, |number| number != 0 && meets(self.set(number)), places);
+            }
+            for (place, number) in places.iter() {
+                found(from + usize::from(*place), self.set(usize::from(*number)));
+            }
+            from += CHUNK;
+        }
+        for at in text.len().saturating_sub(DEPTH - 1)..text.len() {
+            let mut entry = self.root(text, at);
+            for column in columns.iter().skip(at) {
+                entry = self.step(entry, *column);
+            }
+            let number = if entry & LEAF == 0 { self.open.get(usize::from(entry)).copied().unwrap_or(0) } else { entry & !LEAF };
+            let set = self.set(usize::from(number));
+            if meets(set) {
                 found(at, set);
             }
-            place = if byte.is_ascii_alphanumeric() || *byte == b'_' { Place::BehindWord } else { Place::BehindOther };
-            (first, second) = (second, third);
         }
     }
 
-    /// From one place on: the number of a set, marked as a leaf.
-    #[inline]
-    fn walk(&self, place: Place, columns: [Option<usize>; DEPTH]) -> u16 {
-        let mut row = place as usize;
-        for column in columns {
-            let Some(column) = column else { break };
-            let entry = self.table.get(row * self.columns + column).copied().unwrap_or(DEAD);
-            if entry & LEAF != 0 {
-                return entry;
+    /// The places of a chunk from which [`DEPTH`] bytes lead to a set that matters. A loop of its own, for what is done
+    /// at these places would fill all registers.
+    #[inline(always)]
+    fn places(
+        &self,
+        text: &[u8],
+        columns: &[u8],
+        from: usize,
+        matters: impl Fn(usize) -> bool,
+        places: &mut Vec<(u16, u16)>,
+    ) {
+        let mut root = self.root(text, from);
+        let windows = columns.get(from..).unwrap_or_default().windows(DEPTH);
+        let bytes = text.get(from..).unwrap_or_default();
+        for ((window, byte), place) in windows.zip(bytes).zip(0..CHUNK_END) {
+            let mut entry = root;
+            for column in window {
+                entry = self.step(entry, *column);
             }
-            row = usize::from(entry);
+            let number = entry & !LEAF;
+            if matters(usize::from(number)) {
+                places.push((place, number));
+            }
+            root = self.roots.get(usize::from(*byte)).copied().unwrap_or(START);
         }
-        self.open.get(row).map_or(DEAD, |set| LEAF | set)
     }
 
-    fn set(&self, entry: u16) -> Option<&[u64]> {
-        let start = usize::from(entry & !LEAF) * self.words;
-        self.sets.get(start..start + self.words)
+    /// Where a walk from a place begins.
+    fn root(&self, text: &[u8], at: usize) -> u16 {
+        let before = at.checked_sub(1).and_then(|before| text.get(before));
+        before.and_then(|byte| self.roots.get(usize::from(*byte))).copied().unwrap_or(START)
+    }
+
+    /// One byte further; a leaf stays what it is. Without a branch, for which way a walk goes nobody can foresee.
+    #[inline(always)]
+    fn step(&self, entry: u16, column: u8) -> u16 {
+        let leaf = 0u16.wrapping_sub(entry >> 15);
+        let row = usize::from(entry & !leaf);
+        let next = self.table.get(row * self.columns + usize::from(column)).copied().unwrap_or(DEAD);
+        entry & leaf | next & !leaf
+    }
+
+    fn set(&self, number: usize) -> &[u64] {
+        self.sets.get(number * self.words..(number + 1) * self.words).unwrap_or_default()
     }
 
     /// Bytes of memory.
     pub(super) fn memory(&self) -> usize {
-        self.table.len() * 2 + self.open.len() * 2 + self.sets.len() * 8
+        self.table.len() * 2 + self.open.len() * 2 + (self.sets.len() + self.sets_by_word.len()) * 8
     }
 }
 
@@ -159,7 +232,7 @@ impl Building {
     }
 }
 
-fn step(automata: &[Arc<Automaton>], open: &Open, byte: u8) -> Open {
+fn step(automata: &[&Automaton], open: &Open, byte: u8) -> Open {
     let mut next = Open::with_capacity(open.len());
     for (number, state) in open {
         let Some(automaton) = automata.get(usize::from(*number)) else { continue };
@@ -174,7 +247,7 @@ fn step(automata: &[Arc<Automaton>], open: &Open, byte: u8) -> Open {
 }
 
 /// Bytes that none of the automata tells apart share a column; a sample of each.
-fn classes(automata: &[Arc<Automaton>]) -> (Box<[u8; 256]>, Vec<u8>) {
+fn classes(automata: &[&Automaton]) -> (Box<[u8; 256]>, Vec<u8>) {
     let mut columns: Map<Vec<u8>, u8> = Map::default();
     let mut classes = Box::new([0u8; 256]);
     let mut samples = Vec::new();

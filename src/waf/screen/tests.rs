@@ -91,17 +91,50 @@ fn zz_sizes() {
     let t = std::time::Instant::now();
     let (rules, _) = crate::Ruleset::compile(&sources, &crate::files::Disk).unwrap();
     println!("compile {:?}", t.elapsed());
-    let mut times = vec![];
-    let t = std::time::Instant::now();
-    for op in &rules.operators { let t = std::time::Instant::now(); if let Some(c) = check(op) { times.push((t.elapsed(), c.automaton.memory(), op.argument().chars().take(90).collect::<String>())); } }
-    println!("checks {} {:?}", times.len(), t.elapsed());
-    times.sort(); times.reverse();
-    for t in times.iter().take(45) { println!("  {t:?}"); }
-    let checks = Checks::of(&rules.operators);
-    let t = std::time::Instant::now();
-    let s = Screen::build(&rules.operators, 0..rules.operators.len(), &checks);
-    println!("all {:?} {} {}", t.elapsed(), s.memory(), checks.memory());
-    let t = std::time::Instant::now();
-    let s = Screen::build(&rules.operators, 0..rules.operators.len(), &checks);
-    println!("prefix {:?} {}", t.elapsed(), s.memory());
+    for path in std::env::var("TEXTS").unwrap().split(',') {
+        let text = std::fs::read(path).unwrap();
+        let checks = Checks::of(&rules.operators);
+        let screen = Screen::build(&rules.operators, 0..rules.operators.len(), &checks);
+        let mut scratch = Scratch::default();
+        if std::env::var("LOOP").is_ok() {
+            let n = screen.probes.iter().position(|p| rules.operators[p.operator].argument().starts_with("(?i)Warning.*(?:sqlite")).unwrap();
+            let mut wanted = vec![0u64; screen.words()]; wanted[n / 64] |= 1 << (n % 64);
+            let mut hits = vec![0u64; screen.words()];
+            let t = std::time::Instant::now();
+            for _ in 0..10000 { screen.forced(&rules.operators, &text, &wanted, &mut hits, &mut scratch); }
+            println!("LOOP {:?}", t.elapsed() / 10000);
+            continue;
+        }
+        {
+            let mut times = vec![];
+            for probe in &screen.probes {
+                let op = &rules.operators[probe.operator];
+                let mut best = std::time::Duration::MAX; let mut hit = false;
+                for _ in 0..4 { let t = std::time::Instant::now(); hit = probe.check.matches_from(Some(op), &text, 0); best = best.min(t.elapsed()); }
+                times.push((best, hit, probe.check.automaton.is_whole(), op.argument().chars().take(120).collect::<String>()));
+            }
+            times.sort(); times.reverse();
+            for t in times.iter().take(16) { println!("  M {t:?}"); }
+            continue;
+        }
+        let mut times = vec![];
+        for (n, probe) in screen.probes.iter().enumerate() {
+            let op = &rules.operators[probe.operator];
+            let mut c = crate::operator::Captures::new();
+            let mut best = std::time::Duration::MAX; let mut scan = best; let mut work = 0;
+            let mut wanted = vec![0u64; screen.words()]; wanted[n / 64] |= 1 << (n % 64);
+            let mut hits = wanted.clone();
+            for _ in 0..5 {
+                let t = std::time::Instant::now(); op.matches(&text, false, &mut c); best = best.min(t.elapsed());
+                let t = std::time::Instant::now(); hits.fill(0); work = screen.forced(&rules.operators, &text, &wanted, &mut hits, &mut scratch); scan = scan.min(t.elapsed());
+            }
+            times.push((best, scan, work, hits.iter().any(|h| *h != 0), op.argument().chars().take(100).collect::<String>()));
+        }
+        let sum: std::time::Duration = times.iter().map(|t| t.0).sum();
+        println!("{path} sum {sum:?}");
+        times.sort(); times.reverse();
+        for t in times.iter().take(14) { println!("  {t:?}"); }
+        times.sort_by_key(|t| std::cmp::Reverse(t.1));
+        for t in times.iter().take(14) { println!("  S {t:?}"); }
+    }
 }

@@ -18,9 +18,9 @@ pub(super) enum Walk {
 }
 
 /// What can be walked.
-pub(super) enum Walker {
+pub(super) enum Walker<'a> {
     Pattern(Box<(DFA, Cache)>),
-    Phrases(Phrases),
+    Phrases(&'a Phrases),
 }
 
 /// Memory of a lazily built automaton while the tables are built: only states near its start are ever built.
@@ -29,7 +29,7 @@ const CACHE: usize = 32 << 20;
 /// Bytes before a match that patterns may tell apart (`\b`, `(?m)^`): one of a word, one of none, the ends of lines.
 const BEFORE: [u8; 4] = [b'a', b' ', b'\n', b'\r'];
 
-impl Walker {
+impl Walker<'_> {
     pub(super) fn pattern(nfa: NFA) -> Result<Self, String> {
         let config =
             DFA::config().match_kind(MatchKind::LeftmostFirst).cache_capacity(CACHE).skip_cache_capacity_check(true);
@@ -164,5 +164,20 @@ impl Phrases {
 
     fn is_whole(&self, phrase: u32, read: u32) -> bool {
         self.list.get(phrase as usize).is_some_and(|phrase| phrase.len() == read as usize)
+    }
+
+    /// Whether a phrase begins at the start of `text`.
+    pub(super) fn begin(&self, text: &[u8]) -> bool {
+        let mut range = (0, self.len());
+        for (byte, read) in text.iter().zip(0u32..) {
+            match self.narrow(range, read, *byte) {
+                Some(narrower) => range = narrower,
+                None => return false,
+            }
+            if self.is_whole(range.0, read + 1) {
+                return true;
+            }
+        }
+        false
     }
 }

@@ -1,0 +1,52 @@
+//! One pattern, searched for in a whole text: where few patterns are asked for, or where checks did not decide.
+//!
+//! An automaton whose states are built as texts ask for them, forward only: the engine behind `@rx` has strategies that
+//! read backwards from a literal inside the pattern, and where these fail it falls back to one a hundred times slower.
+//! Memory: up to [`STATES`] for each pattern and thread that searches. A text that makes it build states without end is
+//! handed back undecided.
+
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson;
+use regex_automata::util::pool::Pool;
+use regex_automata::util::prefilter::Prefilter;
+use regex_automata::{Input, MatchKind};
+use regex_syntax::hir::Hir;
+
+/// Bytes of states.
+const STATES: usize = 2 << 20;
+/// So often the states may be thrown away, unless they have served for so many bytes each.
+const CLEARS: usize = 3;
+const BYTES_PER_STATE: usize = 10;
+
+type MakeCache = Box<dyn Fn() -> Cache + Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>;
+
+/// A compiled search.
+pub(super) struct Search {
+    dfa: DFA,
+    caches: Pool<Cache, MakeCache>,
+}
+
+impl Search {
+    pub(super) fn of(pattern: &Hir) -> Option<Self> {
+        let config = thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None);
+        let nfa = thompson::Compiler::new().configure(config).build_from_hir(pattern).ok()?;
+        let prefilter = Prefilter::from_hir_prefix(MatchKind::LeftmostFirst, pattern).filter(Prefilter::is_fast);
+        let config = DFA::config()
+            .cache_capacity(STATES)
+            .minimum_cache_clear_count(Some(CLEARS))
+            .minimum_bytes_per_state(Some(BYTES_PER_STATE))
+            .specialize_start_states(prefilter.is_some())
+            .prefilter(prefilter);
+        let dfa = DFA::builder().configure(config).build_from_nfa(nfa).ok()?;
+        let source = dfa.clone();
+        let make: MakeCache = Box::new(move || source.create_cache());
+        Some(Self { dfa, caches: Pool::new(make) })
+    }
+
+    /// Whether the pattern matches from byte `from` on; `None` if it cannot be told.
+    pub(super) fn matches_from(&self, text: &[u8], from: usize) -> Option<bool> {
+        let input = Input::new(text).range(from.min(text.len())..).earliest(true);
+        let found = self.dfa.try_search_fwd(&mut self.caches.get(), &input);
+        found.ok().map(|found| found.is_some())
+    }
+}
