@@ -15,15 +15,15 @@ use crate::byteset::ByteSet;
 use crate::operator::{GROUPS, Operator};
 use crate::ruleset::{ChainId, Effect, Link, Rule, Ruleset, Target, TxName};
 use crate::screen::{Checks, Screen};
+use crate::transform::Transformation;
 use crate::variable::{Selector, Shape, Variable};
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
 /// Most switches of one phase; further ones are rules like any other.
 const MAX_SWITCHES: usize = 64;
-/// Most stages kept. A rule set has a handful; one whose rules count in a switch's variable could ask for many.
-const MAX_STAGES: usize = 256;
+/// Most stages kept of a segment. A rule set has a handful; one that counts in a switch's variable could ask for many.
+const MAX_STAGES: usize = 16;
 
 /// Positions in a phase's list of rules, as bits.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,6 @@ impl Positions {
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     phases: [PhasePlan; 5],
-    stages: RwLock<HashMap<(usize, usize, u64), Arc<Stage>>>,
     checks: Checks,
     /// Held by who makes a stage.
     making: Mutex<()>,
@@ -72,10 +71,24 @@ pub(crate) struct Plan {
 
 #[derive(Debug, Default)]
 struct PhasePlan {
-    segments: Vec<Range<usize>>,
+    segments: Vec<Segment>,
     switches: Vec<Switch>,
     /// For each position the switch that stands there.
-    switched: HashMap<usize, usize>,
+    switched: Vec<Option<usize>>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    range: Range<usize>,
+    /// By setting of the switches.
+    stages: RwLock<Vec<(u64, Arc<Stage>)>>,
+}
+
+impl Segment {
+    fn stage(&self, setting: u64) -> Option<Arc<Stage>> {
+        let stages = self.stages.read().unwrap_or_else(PoisonError::into_inner);
+        stages.iter().find(|(known, _)| *known == setting).map(|(_, stage)| Arc::clone(stage))
+    }
 }
 
 /// A test of one TX variable that decides whether rules are skipped.
@@ -107,6 +120,22 @@ pub(crate) struct Group {
     pub(crate) plain: Lane,
     /// How many lanes, at the front, are part of `plain`.
     pub(crate) in_plain: usize,
+    /// The way from a value to all lanes, each step once.
+    pub(crate) steps: Vec<LaneStep>,
+    /// Whether a lane asks for values that do not match.
+    pub(crate) has_negated: bool,
+}
+
+/// A step on the way to the lanes of a group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneStep {
+    /// The step before, by number; `None`: the value itself.
+    pub(crate) before: Option<usize>,
+    /// What is done; `None`: nothing.
+    pub(crate) transformation: Option<Transformation>,
+    /// The lane that ends here.
+    pub(crate) lane: Option<usize>,
+    chain: ChainId,
 }
 
 /// What is asked of the values of one target after one chain.
@@ -165,7 +194,7 @@ impl Plan {
     /// Finds the switches and segments of a rule set.
     pub(crate) fn build(rules: &[Rule], links: &[Link], operators: &[Operator], phases: &[Vec<usize>; 5]) -> Self {
         let of_phase = |list: &Vec<usize>| {
-            let mut plan = PhasePlan::default();
+            let mut plan = PhasePlan { switched: vec![None; list.len()], ..PhasePlan::default() };
             let in_list = || list.iter().enumerate().filter_map(|(at, number)| Some((at, rules.get(*number)?)));
             for (at, rule) in in_list() {
                 let Some(switch) = switch(rule, links, operators) else { continue };
@@ -177,12 +206,14 @@ impl Plan {
                     plan.switches.push(switch);
                     plan.switches.len() - 1
                 });
-                plan.switched.insert(at, number);
+                if let Some(switched) = plan.switched.get_mut(at) {
+                    *switched = Some(number);
+                }
             }
             let mut start = 0;
             for (at, rule) in in_list() {
                 if at + 1 == list.len() || sets_a_switch(rule, links, &plan.switches) {
-                    plan.segments.push(start..at + 1);
+                    plan.segments.push(Segment { range: start..at + 1, stages: RwLock::default() });
                     start = at + 1;
                 }
             }
@@ -198,8 +229,8 @@ impl Plan {
     /// The number and the end of the segment that position `at` of a phase is in.
     pub(crate) fn segment(&self, phase: usize, at: usize) -> Option<(usize, usize)> {
         let segments = &self.phases.get(phase)?.segments;
-        let number = segments.partition_point(|range| range.end <= at);
-        segments.get(number).map(|range| (number, range.end))
+        let number = segments.partition_point(|segment| segment.range.end <= at);
+        segments.get(number).map(|segment| (number, segment.range.end))
     }
 
     /// The switches of a phase.
@@ -210,7 +241,7 @@ impl Plan {
     /// The switch at a position of a phase.
     pub(crate) fn switch_at(&self, phase: usize, at: usize) -> Option<Switch> {
         let plan = self.phases.get(phase)?;
-        plan.switches.get(*plan.switched.get(&at)?).copied()
+        plan.switches.get((*plan.switched.get(at)?)?).copied()
     }
 }
 
@@ -219,9 +250,8 @@ impl Ruleset {
     /// another thread makes a stage, which can take some tenths of a second: the segment's rules are then run as they
     /// stand, for no request is to wait.
     pub(crate) fn stage(&self, phase: usize, segment: usize, setting: u64) -> Option<Arc<Stage>> {
-        let key = (phase, segment, setting);
-        let known = || self.plan.stages.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some(stage) = known() {
+        let place = self.plan.phases.get(phase)?.segments.get(segment)?;
+        if let Some(stage) = place.stage(setting) {
             return Some(stage);
         }
         let _making = match self.plan.making.try_lock() {
@@ -229,34 +259,38 @@ impl Ruleset {
             Err(TryLockError::Poisoned(making)) => making.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        if let Some(stage) = known() {
+        if let Some(stage) = place.stage(setting) {
             return Some(stage);
         }
-        if self.plan.stages.read().unwrap_or_else(PoisonError::into_inner).len() >= MAX_STAGES {
-            return None;
-        }
-        let stage = Arc::new(self.make_stage(phase, segment, setting));
-        self.plan.stages.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&stage));
-        Some(stage)
+        let room = place.stages.read().unwrap_or_else(PoisonError::into_inner).len() < MAX_STAGES;
+        room.then(|| {
+            let stage = Arc::new(self.make_stage(phase, segment, setting));
+            place.stages.write().unwrap_or_else(PoisonError::into_inner).push((setting, Arc::clone(&stage)));
+            stage
+        })
     }
 
     /// Bytes of the automata and tables made so far.
     pub fn screen_memory(&self) -> usize {
-        let stages = self.plan.stages.read().unwrap_or_else(PoisonError::into_inner);
-        self.plan.checks.memory() + stages.values().map(|stage| stage.screen.memory()).sum::<usize>()
+        let segments = self.plan.phases.iter().flat_map(|phase| &phase.segments);
+        let of_segment = |segment: &Segment| {
+            let stages = segment.stages.read().unwrap_or_else(PoisonError::into_inner);
+            stages.iter().map(|(_, stage)| stage.screen.memory()).sum::<usize>()
+        };
+        self.plan.checks.memory() + segments.map(of_segment).sum::<usize>()
     }
 
     fn make_stage(&self, phase: usize, segment: usize, setting: u64) -> Stage {
         let mut stage = Stage::default();
         let Some((plan, list)) = self.plan.phases.get(phase).zip(self.phases.get(phase)) else { return stage };
-        let Some(range) = plan.segments.get(segment).cloned() else { return stage };
+        let Some(range) = plan.segments.get(segment).map(|segment| segment.range.clone()) else { return stage };
         let mut next = range.start;
         for at in range {
             let rule = list.get(at).and_then(|number| self.rules.get(*number));
             let head = rule.and_then(|rule| self.links.get(rule.links.start));
             let expected = at == next;
             if expected {
-                let skips = plan.switched.get(&at).is_some_and(|number| setting >> number & 1 == 1);
+                let skips = plan.switched.get(at).copied().flatten().is_some_and(|number| setting >> number & 1 == 1);
                 next = rule.and_then(|rule| rule.jump).filter(|_| skips).unwrap_or(at + 1);
             }
             match head {
@@ -285,8 +319,31 @@ impl Ruleset {
                 lane.screened.iter().for_each(|question| group.plain.add(*question, true));
                 lane.direct.iter().for_each(|question| group.plain.add(*question, false));
             }
+            group.has_negated = group.lanes.iter().any(|lane| lane.has_negated);
+            group.steps = self.steps_to(&group.lanes);
         }
         stage
+    }
+
+    /// The steps to all of the lanes, each behind the one it follows.
+    fn steps_to(&self, lanes: &[Lane]) -> Vec<LaneStep> {
+        let mut steps: Vec<LaneStep> = Vec::new();
+        for (number, lane) in lanes.iter().enumerate() {
+            let mut before = None;
+            let whole = self.chains.path(lane.chain);
+            let way = whole.iter().map(|(chain, transformation)| (*chain, Some(*transformation)));
+            for (chain, transformation) in way.chain(whole.is_empty().then_some((0, None))) {
+                let known = steps.iter().position(|step| step.chain == chain);
+                before = Some(known.unwrap_or_else(|| {
+                    steps.push(LaneStep { before, transformation, lane: None, chain });
+                    steps.len() - 1
+                }));
+            }
+            if let Some(last) = before.and_then(|at| steps.get_mut(at)) {
+                last.lane = Some(number);
+            }
+        }
+        steps
     }
 
     /// Adds what a rule's first link asks.
@@ -307,6 +364,8 @@ impl Ruleset {
                     lanes: Vec::new(),
                     plain: Lane::new(0, ByteSet::EMPTY, 0),
                     in_plain: 0,
+                    steps: Vec::new(),
+                    has_negated: false,
                 });
             }
             let Some(group) = stage.groups.iter_mut().find(same) else { continue };

@@ -23,9 +23,10 @@ pub(super) struct Screened {
     wanted: Vec<u64>,
     hits: Vec<u64>,
     words: usize,
-    /// Which lane of which group asks which row.
-    asked: Vec<(u32, u32, u32)>,
+    asked: Vec<Asked>,
     values: Vec<TextId>,
+    /// What the steps of a group made of a value; `None` where there was no room to keep it.
+    results: Vec<Option<TextId>>,
     scratch: Scratch,
     /// Whose probes these are.
     stage: Option<Arc<Stage>>,
@@ -33,7 +34,16 @@ pub(super) struct Screened {
     pub(super) live: Positions,
 }
 
-/// Stands for [`Group::plain`] among the numbers of lanes.
+/// Which lanes of a group ask for a row.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    row: u32,
+    group: u32,
+    /// Lanes come in chunks of 64; [`PLAIN`] stands for [`Group::plain`].
+    chunk: u32,
+    lanes: u64,
+}
+
 const PLAIN: u32 = u32::MAX;
 
 impl Screened {
@@ -96,18 +106,30 @@ impl Run<'_> {
             }
         }
         self.scan(&mut screened, &stage.screen);
-        for (row, group, lane) in &screened.asked {
-            let Some(group) = stage.groups.get(*group as usize) else { continue };
-            let lane = if *lane == PLAIN { Some(&group.plain) } else { group.lanes.get(*lane as usize) };
-            let start = *row as usize * screened.words;
-            let (Some(lane), Some(hits)) = (lane, screened.hits.get(start..start + screened.words)) else { continue };
-            if !lane.has_negated && hits.iter().zip(&lane.wanted).all(|(hits, wanted)| hits & wanted == 0) {
+        for asked in &screened.asked {
+            let Some(group) = stage.groups.get(asked.group as usize) else { continue };
+            let start = asked.row as usize * screened.words;
+            let Some(hits) = screened.hits.get(start..start + screened.words) else { continue };
+            if !group.has_negated && hits.iter().all(|word| *word == 0) {
                 continue;
             }
-            for question in &lane.screened {
-                let hit = hits.get(question.probe / 64).is_some_and(|word| word >> (question.probe % 64) & 1 == 1);
-                if hit != question.negated {
-                    screened.live.insert(question.position);
+            let mut lanes = asked.lanes;
+            while lanes != 0 {
+                let bit = lanes.trailing_zeros();
+                lanes &= lanes - 1;
+                let lane = match asked.chunk {
+                    PLAIN => Some(&group.plain),
+                    chunk => group.lanes.get(chunk as usize * 64 + bit as usize),
+                };
+                let Some(lane) = lane else { continue };
+                if !lane.has_negated && hits.iter().zip(&lane.wanted).all(|(hits, wanted)| hits & wanted == 0) {
+                    continue;
+                }
+                for question in &lane.screened {
+                    let hit = hits.get(question.probe / 64).is_some_and(|word| word >> (question.probe % 64) & 1 == 1);
+                    if hit != question.negated {
+                        screened.live.insert(question.position);
+                    }
                 }
             }
         }
@@ -143,32 +165,68 @@ impl Run<'_> {
     }
 
     fn ask_group(&mut self, screened: &mut Screened, number: usize, group: &Group, value: TextId) {
-        let bytes = self.texts.bytes_in(value);
         let number = u32::try_from(number).unwrap_or(0);
-        let lanes = group.lanes.iter().zip(0u32..);
-        let first = if bytes.meets(group.plain.acts_on) {
-            0
-        } else {
-            self.ask_lane(screened, (number, PLAIN), &group.plain, value);
-            group.in_plain
-        };
-        for (lane, place) in lanes.skip(first) {
-            match self.texts.transform(&self.rules.chains, value, lane.chain) {
-                Some(text) => self.ask_lane(screened, (number, place), lane, text),
-                // No room to keep the result: the rules have to make it for themselves.
-                None => run_all(screened, lane),
+        let since = screened.asked.len();
+        if !self.texts.bytes_in(value).meets(group.plain.acts_on) {
+            self.ask_lane(screened, (number, PLAIN, 0, since), &group.plain, value);
+            for (place, lane) in group.lanes.iter().enumerate().skip(group.in_plain) {
+                let text = self.texts.transform(&self.rules.chains, value, lane.chain);
+                self.ask(screened, (number, since), (place, lane), text);
+            }
+            return;
+        }
+        screened.results.clear();
+        for step in &group.steps {
+            let before = match step.before {
+                Some(before) => screened.results.get(before).copied().flatten(),
+                None => Some(value),
+            };
+            let text = match step.transformation {
+                Some(transformation) => before.and_then(|text| self.texts.step(&self.rules.chains, text, transformation)),
+                None => before,
+            };
+            screened.results.push(text);
+            if let Some((place, lane)) = step.lane.and_then(|place| Some((place, group.lanes.get(place)?))) {
+                self.ask(screened, (number, since), (place, lane), text);
             }
         }
     }
 
-    fn ask_lane(&mut self, screened: &mut Screened, (group, place): (u32, u32), lane: &Lane, text: TextId) {
+    fn ask(
+        &mut self,
+        screened: &mut Screened,
+        (group, since): (u32, usize),
+        (place, lane): (usize, &Lane),
+        text: Option<TextId>,
+    ) {
+        match text {
+            Some(text) => {
+                let chunk = u32::try_from(place / 64).unwrap_or(0);
+                self.ask_lane(screened, (group, chunk, place % 64, since), lane, text);
+            }
+            // No room to keep the result: the rules have to make it for themselves.
+            None => run_all(screened, lane),
+        }
+    }
+
+    fn ask_lane(
+        &mut self,
+        screened: &mut Screened,
+        (group, chunk, bit, since): (u32, u32, usize, usize),
+        lane: &Lane,
+        text: TextId,
+    ) {
         if !lane.screened.is_empty() {
             match screened.row(text) {
                 Some(row) => {
                     let start = row as usize * screened.words;
                     let wanted = screened.wanted.get_mut(start..start + screened.words).unwrap_or_default();
                     wanted.iter_mut().zip(&lane.wanted).for_each(|(wanted, more)| *wanted |= more);
-                    screened.asked.push((row, group, place));
+                    let mut known = screened.asked.get_mut(since..).unwrap_or_default().iter_mut();
+                    match known.find(|asked| asked.row == row && asked.chunk == chunk) {
+                        Some(asked) => asked.lanes |= 1 << bit,
+                        None => screened.asked.push(Asked { row, group, chunk, lanes: 1 << bit }),
+                    }
                 }
                 None => run_all(screened, lane),
             }

@@ -118,7 +118,7 @@ impl Texts {
     }
 
     /// The text that one transformation makes of `id`.
-    fn step(&mut self, chains: &Chains, id: TextId, step: Transformation) -> Option<TextId> {
+    pub(super) fn step(&mut self, chains: &Chains, id: TextId, step: Transformation) -> Option<TextId> {
         let cell = self.row(chains, id)? + chains.len() + chains.kind(step);
         match self.cells.get(cell) {
             Some(&known) if known != NONE => return Some(TextId(known)),

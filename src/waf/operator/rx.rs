@@ -252,6 +252,7 @@ pub(crate) fn parse(pattern: &str) -> Result<Hir, Box<regex_syntax::Error>> {
 fn linear(pattern: &str) -> Result<meta::Regex, String> {
     let config = meta::Config::new()
         .utf8_empty(false)
+        .auto_prefilter(false)
         .nfa_size_limit(Some(PROGRAM))
         .onepass_size_limit(Some(FULL_BYTES))
         .hybrid_cache_capacity(LAZY_STATES)

@@ -147,6 +147,8 @@ impl std::fmt::Debug for Screen {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     wanted: Vec<u64>,
+    /// What was wanted when the pass began.
+    at_first: Vec<u64>,
     /// Bytes that the checks of a probe have read.
     spent: Vec<usize>,
     touched: Vec<u16>,
@@ -217,8 +219,9 @@ impl Screen {
         let mut work = text.len();
         let Some(prefix) = &self.prefix else { return 0 };
         let mut columns = std::mem::take(&mut scratch.columns);
-        let wanted = scratch.wanted.clone();
-        prefix.each(text, &mut columns, &wanted, |at, set| {
+        let mut at_first = std::mem::take(&mut scratch.at_first);
+        at_first.clone_from(&scratch.wanted);
+        prefix.each(text, &mut columns, &at_first, |at, set| {
             for (word, candidates) in set.iter().enumerate() {
                 let mut open = candidates & scratch.wanted.get(word).copied().unwrap_or(0);
                 while open != 0 {
@@ -236,7 +239,7 @@ impl Screen {
                 }
             }
         });
-        scratch.columns = columns;
+        (scratch.columns, scratch.at_first) = (columns, at_first);
         for number in scratch.touched.drain(..) {
             if let Some(spent) = scratch.spent.get_mut(usize::from(number)) {
                 *spent = 0;
