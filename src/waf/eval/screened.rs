@@ -182,7 +182,9 @@ impl Run<'_> {
                 None => Some(value),
             };
             let text = match step.transformation {
-                Some(transformation) => before.and_then(|text| self.texts.step(&self.rules.chains, text, transformation)),
+                Some(transformation) => {
+                    before.and_then(|text| self.texts.step(&self.rules.chains, text, transformation))
+                }
                 None => before,
             };
             screened.results.push(text);

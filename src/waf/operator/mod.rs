@@ -20,6 +20,7 @@ mod pattern;
 mod phrases;
 mod rx;
 mod text;
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -23,9 +23,9 @@ use needs::Needs;
 use prefix::{Columns, Prefix};
 use regex_automata::nfa::thompson;
 use regex_syntax::hir::Hir;
+use search::Search;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use search::Search;
 use walk::{Phrases, Walker};
 
 /// So many probes are tried against the bytes of a text of any length; more only if the text is long enough to pay.
@@ -249,7 +249,14 @@ impl Screen {
     }
 
     #[cfg(test)]
-    fn forced(&self, operators: &[Operator], text: &[u8], wanted: &Bits, hits: &mut Bits, scratch: &mut Scratch) -> usize {
+    fn forced(
+        &self,
+        operators: &[Operator],
+        text: &[u8],
+        wanted: &Bits,
+        hits: &mut Bits,
+        scratch: &mut Scratch,
+    ) -> usize {
         scratch.wanted.clear();
         scratch.wanted.extend_from_slice(wanted);
         self.pass(operators, text, hits, scratch)
@@ -337,7 +344,11 @@ fn check(operator: &Operator) -> Option<Check> {
         let config = thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None);
         let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir).ok()?;
         let automaton = Automaton::build(&mut Walker::pattern(nfa).ok()?);
-        return Some(Check { automaton, needs: Needs::of(&hir), source: Source::Pattern(Box::new(hir), OnceLock::new()) });
+        return Some(Check {
+            automaton,
+            needs: Needs::of(&hir),
+            source: Source::Pattern(Box::new(hir), OnceLock::new()),
+        });
     }
     let phrases = operator.phrases();
     if phrases.is_empty() || phrases.iter().any(Vec::is_empty) {

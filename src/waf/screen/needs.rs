@@ -27,7 +27,8 @@ impl Needs {
         let length = phrases.iter().map(|phrase| phrase.len()).min().unwrap_or(0);
         let any_case = |byte: &u8| Weighed::of(ByteSet::of(&[byte.to_ascii_lowercase(), byte.to_ascii_uppercase()]));
         let rarest = |phrase: &[u8]| phrase.iter().map(any_case).min_by_key(|set| set.commonness);
-        let union = phrases.iter().filter_map(|phrase| rarest(phrase)).fold(ByteSet::EMPTY, |all, set| all.union(set.bytes));
+        let union =
+            phrases.iter().filter_map(|phrase| rarest(phrase)).fold(ByteSet::EMPTY, |all, set| all.union(set.bytes));
         Self { length, sets: vec![union] }
     }
 
@@ -77,7 +78,8 @@ fn sets(hir: &Hir) -> Vec<Weighed> {
         }
         // Patterns are compiled for bytes, so such a class is one of ASCII, or says nothing here.
         HirKind::Class(Class::Unicode(class)) => {
-            let ends = class.iter().map(|range| Some((u8::try_from(range.start()).ok()?, u8::try_from(range.end()).ok()?)));
+            let ends =
+                class.iter().map(|range| Some((u8::try_from(range.start()).ok()?, u8::try_from(range.end()).ok()?)));
             let ascii = |(first, last): (u8, u8)| last.is_ascii().then(|| ByteSet::range(first, last));
             let ranges: Option<Vec<ByteSet>> = ends.map(|ends| ends.and_then(ascii)).collect();
             let union = ranges.map(|ranges| ranges.into_iter().fold(ByteSet::EMPTY, ByteSet::union));

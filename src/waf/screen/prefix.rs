@@ -101,7 +101,8 @@ impl Prefix {
             }
             level = next_level;
         }
-        let sets_by_word = (0..words).flat_map(|word| building.sets.iter().skip(word).step_by(words).copied()).collect();
+        let sets_by_word =
+            (0..words).flat_map(|word| building.sets.iter().skip(word).step_by(words).copied()).collect();
         let mut roots = Box::new([BEHIND_OTHER; 256]);
         for (byte, root) in (0..=u8::MAX).zip(roots.iter_mut()) {
             if byte.is_ascii_alphanumeric() || byte == b'_' {
@@ -113,7 +114,13 @@ impl Prefix {
 
     /// Calls `found` with each place of a text where some of the `wanted` patterns may begin, and with the set of all
     /// that may.
-    pub(super) fn each(&self, text: &[u8], scratch: &mut Columns, wanted: &[u64], mut found: impl FnMut(usize, &[u64])) {
+    pub(super) fn each(
+        &self,
+        text: &[u8],
+        scratch: &mut Columns,
+        wanted: &[u64],
+        mut found: impl FnMut(usize, &[u64]),
+    ) {
         let Columns { columns, open, places } = scratch;
         columns.clear();
         columns.extend(text.iter().map(|byte| self.classes.get(usize::from(*byte)).copied().unwrap_or(0)));
@@ -146,7 +153,8 @@ impl Prefix {
             for column in columns.iter().skip(at) {
                 entry = self.step(entry, *column);
             }
-            let number = if entry & LEAF == 0 { self.open.get(usize::from(entry)).copied().unwrap_or(0) } else { entry & !LEAF };
+            let number =
+                if entry & LEAF == 0 { self.open.get(usize::from(entry)).copied().unwrap_or(0) } else { entry & !LEAF };
             let set = self.set(usize::from(number));
             if meets(set) {
                 found(at, set);

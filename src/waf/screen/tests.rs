@@ -85,7 +85,11 @@ fn zz_sizes() {
     let Ok(dir) = std::env::var("CRSX") else { return };
     let read = |p: String| crate::Source { text: std::fs::read_to_string(&p).unwrap(), name: p };
     let mut sources = vec![read(format!("{dir}/crs-setup.conf.example"))];
-    let mut files: Vec<_> = std::fs::read_dir(format!("{dir}/rules")).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "conf")).collect();
+    let mut files: Vec<_> = std::fs::read_dir(format!("{dir}/rules"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "conf"))
+        .collect();
     files.sort();
     sources.extend(files.iter().map(|p| read(p.display().to_string())));
     let t = std::time::Instant::now();
@@ -97,11 +101,18 @@ fn zz_sizes() {
         let screen = Screen::build(&rules.operators, 0..rules.operators.len(), &checks);
         let mut scratch = Scratch::default();
         if std::env::var("LOOP").is_ok() {
-            let n = screen.probes.iter().position(|p| rules.operators[p.operator].argument().starts_with("(?i)Warning.*(?:sqlite")).unwrap();
-            let mut wanted = vec![0u64; screen.words()]; wanted[n / 64] |= 1 << (n % 64);
+            let n = screen
+                .probes
+                .iter()
+                .position(|p| rules.operators[p.operator].argument().starts_with("(?i)Warning.*(?:sqlite"))
+                .unwrap();
+            let mut wanted = vec![0u64; screen.words()];
+            wanted[n / 64] |= 1 << (n % 64);
             let mut hits = vec![0u64; screen.words()];
             let t = std::time::Instant::now();
-            for _ in 0..10000 { screen.forced(&rules.operators, &text, &wanted, &mut hits, &mut scratch); }
+            for _ in 0..10000 {
+                screen.forced(&rules.operators, &text, &wanted, &mut hits, &mut scratch);
+            }
             println!("LOOP {:?}", t.elapsed() / 10000);
             continue;
         }
@@ -109,32 +120,64 @@ fn zz_sizes() {
             let mut times = vec![];
             for probe in &screen.probes {
                 let op = &rules.operators[probe.operator];
-                let mut best = std::time::Duration::MAX; let mut hit = false;
-                for _ in 0..4 { let t = std::time::Instant::now(); hit = probe.check.matches_from(Some(op), &text, 0); best = best.min(t.elapsed()); }
-                times.push((best, hit, probe.check.automaton.is_whole(), op.argument().chars().take(120).collect::<String>()));
+                let mut best = std::time::Duration::MAX;
+                let mut hit = false;
+                for _ in 0..4 {
+                    let t = std::time::Instant::now();
+                    hit = probe.check.matches_from(Some(op), &text, 0);
+                    best = best.min(t.elapsed());
+                }
+                times.push((
+                    best,
+                    hit,
+                    probe.check.automaton.is_whole(),
+                    op.argument().chars().take(120).collect::<String>(),
+                ));
             }
-            times.sort(); times.reverse();
-            for t in times.iter().take(16) { println!("  M {t:?}"); }
+            times.sort();
+            times.reverse();
+            for t in times.iter().take(16) {
+                println!("  M {t:?}");
+            }
             continue;
         }
         let mut times = vec![];
         for (n, probe) in screen.probes.iter().enumerate() {
             let op = &rules.operators[probe.operator];
             let mut c = crate::operator::Captures::new();
-            let mut best = std::time::Duration::MAX; let mut scan = best; let mut work = 0;
-            let mut wanted = vec![0u64; screen.words()]; wanted[n / 64] |= 1 << (n % 64);
+            let mut best = std::time::Duration::MAX;
+            let mut scan = best;
+            let mut work = 0;
+            let mut wanted = vec![0u64; screen.words()];
+            wanted[n / 64] |= 1 << (n % 64);
             let mut hits = wanted.clone();
             for _ in 0..5 {
-                let t = std::time::Instant::now(); op.matches(&text, false, &mut c); best = best.min(t.elapsed());
-                let t = std::time::Instant::now(); hits.fill(0); work = screen.forced(&rules.operators, &text, &wanted, &mut hits, &mut scratch); scan = scan.min(t.elapsed());
+                let t = std::time::Instant::now();
+                op.matches(&text, false, &mut c);
+                best = best.min(t.elapsed());
+                let t = std::time::Instant::now();
+                hits.fill(0);
+                work = screen.forced(&rules.operators, &text, &wanted, &mut hits, &mut scratch);
+                scan = scan.min(t.elapsed());
             }
-            times.push((best, scan, work, hits.iter().any(|h| *h != 0), op.argument().chars().take(100).collect::<String>()));
+            times.push((
+                best,
+                scan,
+                work,
+                hits.iter().any(|h| *h != 0),
+                op.argument().chars().take(100).collect::<String>(),
+            ));
         }
         let sum: std::time::Duration = times.iter().map(|t| t.0).sum();
         println!("{path} sum {sum:?}");
-        times.sort(); times.reverse();
-        for t in times.iter().take(14) { println!("  {t:?}"); }
+        times.sort();
+        times.reverse();
+        for t in times.iter().take(14) {
+            println!("  {t:?}");
+        }
         times.sort_by_key(|t| std::cmp::Reverse(t.1));
-        for t in times.iter().take(14) { println!("  S {t:?}"); }
+        for t in times.iter().take(14) {
+            println!("  S {t:?}");
+        }
     }
 }
