@@ -48,6 +48,7 @@ mod compile;
 pub mod diagnostic;
 mod eval;
 pub mod files;
+mod hashing;
 pub mod operator;
 mod plan;
 pub mod ruleset;

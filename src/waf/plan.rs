@@ -131,8 +131,8 @@ pub(crate) struct Group {
 pub(crate) struct LaneStep {
     /// The step before, by number; `None`: the value itself.
     pub(crate) before: Option<usize>,
-    /// What is done; `None`: nothing.
-    pub(crate) transformation: Option<Transformation>,
+    /// What is done, with its number among the distinct transformations; `None`: nothing.
+    pub(crate) transformation: Option<(Transformation, usize)>,
     /// The lane that ends here.
     pub(crate) lane: Option<usize>,
     chain: ChainId,
@@ -331,7 +331,7 @@ impl Ruleset {
         for (number, lane) in lanes.iter().enumerate() {
             let mut before = None;
             let whole = self.chains.path(lane.chain);
-            let way = whole.iter().map(|(chain, transformation)| (*chain, Some(*transformation)));
+            let way = whole.iter().map(|(chain, step)| (*chain, Some((*step, self.chains.kind(*step)))));
             for (chain, transformation) in way.chain(whole.is_empty().then_some((0, None))) {
                 let known = steps.iter().position(|step| step.chain == chain);
                 before = Some(known.unwrap_or_else(|| {

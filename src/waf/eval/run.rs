@@ -291,8 +291,9 @@ impl Run<'_> {
                     hit != looking.test.negated
                 }
                 Some(_) if !looking.needs_groups => {
-                    self.state.work += value.len() as u64;
-                    let (found, without_groups) = looking.operator.find(value, captures);
+                    let start = self.workspace.screened.start(done, looking.test.operator);
+                    self.state.work += (value.len() - start.unwrap_or(0)) as u64;
+                    let (found, without_groups) = looking.operator.find(value, start, captures);
                     put_off = without_groups.then_some((done, looking.test.operator));
                     found
                 }

@@ -23,6 +23,9 @@ pub(super) struct Screened {
     wanted: Vec<u64>,
     hits: Vec<u64>,
     words: usize,
+    /// Row, probe and place of matches whose start is known.
+    starts: Vec<(u32, u16, usize)>,
+    /// Which lanes of which group ask which row.
     asked: Vec<Asked>,
     values: Vec<TextId>,
     /// What the steps of a group made of a value; `None` where there was no room to keep it.
@@ -55,6 +58,7 @@ impl Screened {
         }
         self.wanted.clear();
         self.hits.clear();
+        self.starts.clear();
         self.asked.clear();
         self.words = words;
     }
@@ -74,6 +78,14 @@ impl Screened {
             self.hits.resize(self.hits.len() + self.words, 0);
         }
         Some(*row)
+    }
+
+    /// Where the leftmost match of an operator in a text begins, if that is known.
+    pub(super) fn start(&self, text: TextId, operator: usize) -> Option<usize> {
+        let probe = self.stage.as_ref()?.screen.probe(operator)?;
+        let row = *self.rows.get(text.index())?;
+        let found = self.starts.iter().find(|(r, p, _)| *r == row && usize::from(*p) == probe);
+        found.map(|(.., at)| *at)
     }
 
     /// Whether an operator matches a text; `None` if it was not asked.
@@ -263,6 +275,9 @@ impl Run<'_> {
             let value = self.texts.get(*text);
             let work = screen.scan(&self.rules.operators, value, bytes, wanted, hits, &mut screened.scratch);
             self.state.work += work as u64;
+            let row = u32::try_from(row).unwrap_or(NONE);
+            let starts = screened.scratch.starts().iter().map(|(probe, at)| (row, *probe, *at));
+            screened.starts.extend(starts);
             if self.is_exhausted() {
                 break;
             }

@@ -104,6 +104,7 @@ impl Texts {
     /// The text that `chain` makes of `id`; `None` when no more results are kept.
     pub(super) fn transform(&mut self, chains: &Chains, id: TextId, chain: ChainId) -> Option<TextId> {
         let Some((parent, step)) = chains.node(chain) else { return Some(id) };
+        let step = (step, chains.kind(step));
         let row = self.row(chains, id)?;
         match self.cells.get(row + chain) {
             Some(&known) if known != NONE => return Some(TextId(known)),
@@ -117,16 +118,21 @@ impl Texts {
         Some(after)
     }
 
-    /// The text that one transformation makes of `id`.
-    pub(super) fn step(&mut self, chains: &Chains, id: TextId, step: Transformation) -> Option<TextId> {
-        let cell = self.row(chains, id)? + chains.len() + chains.kind(step);
-        match self.cells.get(cell) {
-            Some(&known) if known != NONE => return Some(TextId(known)),
-            _ => {}
-        }
+    /// The text that one transformation, of this number among the distinct ones, makes of `id`.
+    pub(super) fn step(
+        &mut self,
+        chains: &Chains,
+        id: TextId,
+        (step, kind): (Transformation, usize),
+    ) -> Option<TextId> {
         let acts_on = step.acts_on();
         if acts_on != ByteSet::ALL && !self.bytes_in(id).meets(acts_on) {
             return Some(id);
+        }
+        let cell = self.row(chains, id)? + chains.len() + kind;
+        match self.cells.get(cell) {
+            Some(&known) if known != NONE => return Some(TextId(known)),
+            _ => {}
         }
         let input = self.get(id);
         let length = input.len();

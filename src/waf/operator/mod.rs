@@ -273,12 +273,12 @@ impl Operator {
         }
     }
 
-    /// As [`Operator::matches`] with captures, but of a pattern with groups only the whole match. The second answer
-    /// tells whether groups were left out.
-    pub(crate) fn find(&self, value: &[u8], captures: &mut Captures) -> (bool, bool) {
+    /// As [`Operator::matches`] with captures, but of a linear-time pattern only the whole match, which begins at
+    /// `start` if that is known. The second answer tells whether groups were left out.
+    pub(crate) fn find(&self, value: &[u8], start: Option<usize>, captures: &mut Captures) -> (bool, bool) {
         captures.clear();
         match &self.test {
-            Test::Rx(rx) if rx.has_groups() => (rx.find(value, captures), true),
+            Test::Rx(rx) if rx.linear_source().is_some() => (rx.find(value, start, captures), rx.has_groups()),
             _ => (self.matches(value, true, captures), false),
         }
     }

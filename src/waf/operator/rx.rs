@@ -79,9 +79,13 @@ impl Rx {
     }
 
     /// As [`Rx::matches`], and only the whole match goes to `captures`; patterns that backtrack are not asked.
-    pub(super) fn find(&self, value: &[u8], captures: &mut Captures) -> bool {
+    pub(super) fn find(&self, value: &[u8], start: Option<usize>, captures: &mut Captures) -> bool {
         let Engine::Linear(regex) = &self.engine else { return false };
-        let found = regex.find(value);
+        let input = match start {
+            Some(start) => Input::new(value).range(start.min(value.len())..).anchored(Anchored::Yes),
+            None => Input::new(value),
+        };
+        let found = regex.find(input);
         captures.push_match(value, found.iter().map(|found| Some(found.range())));
         found.is_some()
     }

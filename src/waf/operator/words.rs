@@ -6,8 +6,8 @@
 //! begins with more barewords than a shape has letters. What counts as a keyword is read from the detector's own table.
 //! Whatever is not plain to see (quotes, brackets, two operators in a row) goes to the detector.
 
+use crate::hashing::Set;
 use libinjectionrs::sqli::sqli_data::{CharType, SQL_KEYWORDS, get_char_type};
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
 /// The detector reads at most five tokens that it does not fold, and barewords are never folded. More are not needed.
@@ -18,7 +18,7 @@ const LONGEST: usize = 48;
 const LONGEST_MIXED: usize = 40;
 
 /// All words of the table, and the first words of its phrases, in upper case.
-static WORDS: LazyLock<HashSet<&'static [u8]>> = LazyLock::new(|| {
+static WORDS: LazyLock<Set<&'static [u8]>> = LazyLock::new(|| {
     let words = SQL_KEYWORDS.iter().filter(|keyword| keyword.token_type != b'F').map(|keyword| keyword.word);
     words.flat_map(|word| [word, word.split(' ').next().unwrap_or(word)]).map(str::as_bytes).collect()
 });

@@ -3,8 +3,8 @@
 //! A table built breadth first from the pattern's starts when the rules are loaded, at most [`MAX_BYTES`] large. Where
 //! the table ends, as in the tails of long word lists, the answer is that the operator's own engine has to say.
 
-use super::hashing::Map;
 use super::walk::{Walk, Walker};
+use crate::hashing::Map;
 
 /// Largest table.
 const MAX_BYTES: usize = 64 << 10;

@@ -13,9 +13,12 @@ enum End {
     Last,
 }
 
-/// The shortest pattern that matches in the same texts.
-pub(super) fn simplify(hir: Hir) -> Hir {
-    trim(trim(hir, End::Last), End::First)
+/// The shortest pattern that matches in the same texts, and whether its matches begin where those of the whole do.
+pub(super) fn simplify(hir: Hir) -> (Hir, bool) {
+    let hir = trim(hir, End::Last);
+    let shorter = trim(hir.clone(), End::First);
+    let keeps_start = shorter == hir;
+    (shorter, keeps_start)
 }
 
 fn trim(hir: Hir, end: End) -> Hir {
@@ -78,9 +81,13 @@ mod tests {
             ("(?:a?b?)*", ""),
             ("a*(?:b*(?:c?(?:d|e+)))", "d|e"),
         ] {
-            let got = simplify(parse_pattern(pattern).unwrap());
+            let (got, _) = simplify(parse_pattern(pattern).unwrap());
             let want = parse_pattern(want).unwrap();
             assert_eq!(got.to_string(), want.to_string(), "{pattern}");
+        }
+        for (pattern, keeps) in [("a*b", false), ("ab*", true), ("(?:a|b+)c", false), (r"\ba?b", true), ("(a)b", false)]
+        {
+            assert_eq!(simplify(parse_pattern(pattern).unwrap()).1, keeps, "{pattern}");
         }
     }
 }

@@ -8,7 +8,6 @@
 
 mod automaton;
 mod existence;
-mod hashing;
 mod needs;
 mod prefix;
 mod search;
@@ -58,6 +57,8 @@ struct Probe {
 struct Check {
     automaton: Automaton,
     needs: Needs,
+    /// Whether what is checked begins where the operator's own pattern does.
+    keeps_start: bool,
     source: Source,
 }
 
@@ -153,6 +154,15 @@ pub(crate) struct Scratch {
     spent: Vec<usize>,
     touched: Vec<u16>,
     columns: Columns,
+    /// Probes of the last pass whose leftmost match begins at a place that is known.
+    starts: Vec<(u16, usize)>,
+}
+
+impl Scratch {
+    /// Which probes matched where in the last scan, as far as that is known.
+    pub(crate) fn starts(&self) -> &[(u16, usize)] {
+        &self.starts
+    }
 }
 
 impl Screen {
@@ -198,6 +208,7 @@ impl Screen {
         hits: &mut Bits,
         scratch: &mut Scratch,
     ) -> usize {
+        scratch.starts.clear();
         scratch.wanted.clear();
         scratch.wanted.extend_from_slice(wanted);
         let mut left: u32 = scratch.wanted.iter().map(|word| word.count_ones()).sum();
@@ -318,6 +329,10 @@ impl Screen {
         };
         let read = read + CHECK_COST;
         if matches {
+            // Places are tried in order, so this match is the leftmost.
+            if let (true, Ok(number)) = (probe.check.keeps_start, u16::try_from(number)) {
+                scratch.starts.push((number, at));
+            }
             return (true, true, read);
         }
         let Some(spent) = scratch.spent.get_mut(number) else { return (false, true, read) };
@@ -336,7 +351,7 @@ impl Screen {
 /// Makes the check of an operator; `None` if it cannot be screened.
 fn check(operator: &Operator) -> Option<Check> {
     if let Some(pattern) = operator.linear_pattern() {
-        let hir = existence::simplify(parse_pattern(pattern).ok()?);
+        let (hir, keeps_start) = existence::simplify(parse_pattern(pattern).ok()?);
         // One that matches without a byte would begin at the end of a text too, where nothing is read.
         if hir.properties().minimum_len().is_none_or(|least| least == 0) {
             return None;
@@ -347,6 +362,7 @@ fn check(operator: &Operator) -> Option<Check> {
         return Some(Check {
             automaton,
             needs: Needs::of(&hir),
+            keeps_start,
             source: Source::Pattern(Box::new(hir), OnceLock::new()),
         });
     }
@@ -357,5 +373,5 @@ fn check(operator: &Operator) -> Option<Check> {
     let phrases = Phrases::new(phrases);
     let needs = Needs::of_phrases(phrases.list());
     let automaton = Automaton::build(&mut Walker::Phrases(&phrases));
-    Some(Check { automaton, needs, source: Source::Phrases(phrases) })
+    Some(Check { automaton, needs, keeps_start: false, source: Source::Phrases(phrases) })
 }

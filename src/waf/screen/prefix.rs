@@ -6,7 +6,7 @@
 //! it lets through is checked pattern by pattern.
 
 use super::automaton::Automaton;
-use super::hashing::Map;
+use crate::hashing::Map;
 
 /// Most bytes read from one place.
 const DEPTH: usize = 3;

@@ -1,14 +1,17 @@
-//! Hash tables of numbers, for building: their keys come from rules, not from the network.
+//! Hash tables whose keys come from rules, not from the network.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map with a hash that is quick, and no defence against chosen keys.
-pub(super) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
+pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
+
+/// A set of the same kind.
+pub(crate) type Set<K> = HashSet<K, BuildHasherDefault<Quick>>;
 
 /// Multiplies and rotates.
 #[derive(Debug, Default)]
-pub(super) struct Quick(u64);
+pub(crate) struct Quick(u64);
 
 impl Quick {
     fn mix(&mut self, word: u64) {
