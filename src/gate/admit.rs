@@ -4,6 +4,7 @@
 //! another order.
 
 use super::exchange::Exchange;
+use super::heavy;
 use super::hold::{self, Body, Held};
 use crate::audit::Stage;
 use crate::facts::{RequestId, UserKey};
@@ -94,7 +95,8 @@ pub async fn admit(
         Held::Streaming { at_most: route.max_body.map(|size| size.0) }
     };
     if x.inspection.is_some() {
-        phase(x, Stage::RequestBody, |inspection| inspection.body(held.bytes()))?;
+        let bytes = held.bytes();
+        phase(x, Stage::RequestBody, |inspection| heavy::run(bytes.len(), || inspection.body(bytes)))?;
     }
     Continue(Admitted { body: held })
 }

@@ -3,6 +3,7 @@
 
 mod admit;
 mod exchange;
+mod heavy;
 mod hold;
 mod record;
 mod release;

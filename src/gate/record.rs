@@ -48,8 +48,15 @@ impl Gate {
             metrics.cache.count(status);
         }
         if let Some(inspection) = &x.inspection {
+            if inspection.exhausted() {
+                metrics.waf_exhausted.inc();
+                tracing::warn!(id = x.id.as_str(), "inspection took more work than SecGatehouseWorkLimit allows");
+            }
             for matched in inspection.matches() {
                 meters.rules.hit(matched.id);
+            }
+            for (id, bytes) in inspection.costs() {
+                meters.rules.read(id, bytes);
             }
         }
     }

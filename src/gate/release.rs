@@ -5,6 +5,7 @@
 //! the rest flows; event streams and whatever the rules do not read flow at once.
 
 use super::exchange::Exchange;
+use super::heavy;
 use crate::audit::Stage;
 use crate::inspect::Inspection;
 use crate::verdict::Refusal;
@@ -75,7 +76,7 @@ pub fn body(x: &mut Exchange, judging: &mut Judging, piece: &mut Option<Bytes>, 
     held.extend_from_slice(&part);
     let held = held.freeze();
     let read = held.get(..window).unwrap_or(&held);
-    phase(x, Stage::ResponseBody, |inspection| inspection.response_body(read))?;
+    phase(x, Stage::ResponseBody, |inspection| heavy::run(read.len(), || inspection.response_body(read)))?;
     *piece = Some(held);
     Ok(())
 }

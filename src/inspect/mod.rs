@@ -12,7 +12,7 @@ mod rules;
 mod settings;
 
 pub use rules::{Loaded, load as load_rules};
-pub use settings::{Engine, Settings};
+pub use settings::{Engine, OnBudget, Settings};
 
 use crate::facts::{ClientAddr, Connection, RequestId};
 use crate::fault::Fault;
@@ -40,6 +40,8 @@ pub struct Inspect {
     max_body: ByteSize,
     response_bodies: bool,
     response_window: usize,
+    on_budget: OnBudget,
+    rule_costs: bool,
     files: Vec<PathBuf>,
     warnings: Vec<Fault>,
 }
@@ -87,6 +89,8 @@ impl Inspect {
             max_body: settings.max_body,
             response_bodies: settings.response_bodies,
             response_window: settings.response_window.bytes(),
+            on_budget: settings.on_budget,
+            rule_costs: settings.rule_costs,
             files: loaded.files,
             warnings: loaded.warnings,
         })
@@ -144,6 +148,12 @@ impl Inspect {
             now: origin.at,
         };
         let mut transaction = waf::Transaction::new(rules, self.engine, connection);
+        if self.on_budget == OnBudget::Detect {
+            transaction.tolerate_exhaustion();
+        }
+        if self.rule_costs {
+            transaction.count_costs();
+        }
         transaction.request_line(head.method, head.target, head.protocol);
         for (name, value) in head.headers {
             transaction.request_header(name, value);
@@ -216,6 +226,16 @@ impl Inspection {
     /// Phase 5, after everything else.
     pub fn finish(&mut self) {
         self.transaction.finish();
+    }
+
+    /// The ids of the rules that have read anything and how many bytes; empty unless `waf.rule_costs` is on.
+    pub fn costs(&self) -> Vec<(u64, u64)> {
+        self.transaction.costs().rules
+    }
+
+    /// Whether it ran into the work limit, so that not all rules have looked at everything.
+    pub fn exhausted(&self) -> bool {
+        self.transaction.outcome().exhausted
     }
 
     /// The rules that matched and log, in order.

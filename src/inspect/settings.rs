@@ -30,6 +30,10 @@ pub struct Settings {
     pub max_body: ByteSize,
     /// What all held request bodies together may take; above it a request is refused with 503. At least `max_body`.
     pub held_total: ByteSize,
+    /// What becomes of a request or response that takes more work to inspect than `SecGatehouseWorkLimit` allows.
+    pub on_budget: OnBudget,
+    /// Whether metrics tell what each rule reads; costs a few microseconds a request.
+    pub rule_costs: bool,
     /// Whether response bodies are inspected (response heads always are).
     pub response_bodies: bool,
     /// How much of a response body is held for inspection before its head is released.
@@ -47,6 +51,16 @@ pub enum Engine {
     Off,
 }
 
+/// What an inspection that ran into its work limit decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBudget {
+    /// Refuse with 413, a response with 502: what is too costly to inspect is not inspected.
+    Block,
+    /// Let it pass as far as it was inspected, with a warning in the log.
+    Detect,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -58,6 +72,8 @@ impl Default for Settings {
             rules: Vec::new(),
             max_body: ByteSize::mib(32),
             held_total: ByteSize::mib(256),
+            on_budget: OnBudget::Block,
+            rule_costs: false,
             response_bodies: true,
             response_window: ByteSize::kib(512),
         }

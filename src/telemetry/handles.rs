@@ -126,12 +126,20 @@ pub struct RuleMetrics(Arc<Rules>);
 struct Rules {
     ids: Box<[u64]>,
     hits: LazyCounters,
+    reads: IntCounterVec,
 }
 
 impl RuleMetrics {
-    pub(super) fn new(ids: Box<[u64]>, hits: IntCounterVec) -> Self {
+    pub(super) fn new(ids: Box<[u64]>, hits: IntCounterVec, reads: IntCounterVec) -> Self {
         let hits = LazyCounters::new(hits, ids.len());
-        Self(Arc::new(Rules { ids, hits }))
+        Self(Arc::new(Rules { ids, hits, reads }))
+    }
+
+    /// Counts what a loaded rule has read.
+    pub fn read(&self, id: u64, bytes: u64) {
+        if self.0.ids.binary_search(&id).is_ok() {
+            self.0.reads.with_label_values(&[id.to_string()]).inc_by(bytes);
+        }
     }
 
     /// Counts one match of a loaded rule; an id that was not loaded is not counted.

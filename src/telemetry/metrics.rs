@@ -124,6 +124,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     rule_hits: IntCounterVec,
+    rule_reads: IntCounterVec,
     rule_ids: Mutex<BTreeSet<u64>>,
     limit_decisions: IntCounterVec,
     limit_keys: IntGaugeVec,
@@ -141,6 +142,8 @@ pub struct Metrics {
     pub upstream_seconds: Seconds,
     /// Time in the rules, by phase.
     pub waf_seconds: By<WafPhase, Seconds>,
+    /// Inspections that ran into their work limit.
+    pub waf_exhausted: IntCounter,
     /// Decisions of the address lists.
     pub reputation: By<ReputationDecision, IntCounter>,
     /// What the cache did for requests.
@@ -196,7 +199,16 @@ impl Metrics {
             &["phase"],
             &WAF_BUCKETS,
         )?;
+        let waf_exhausted = b.counter(
+            "gatehouse_waf_exhausted_total",
+            "Requests and responses that took more work to inspect than the limit; `waf.on_budget` decides on them.",
+        )?;
         let rule_hits = b.counters("gatehouse_rule_hits_total", "Matches of loaded rules, by rule id.", &["rule"])?;
+        let rule_reads = b.counters(
+            "gatehouse_rule_read_bytes_total",
+            "Bytes read by a rule's operators, by rule id; counted while `waf.rule_costs` is on.",
+            &["rule"],
+        )?;
         let refusals = b.counters(
             "gatehouse_refusals_total",
             "Findings that refuse a request, by reason; in mode detect the request passed all the same.",
@@ -269,6 +281,7 @@ impl Metrics {
             registry: book.registry,
             entries: book.entries,
             upstream_seconds,
+            waf_exhausted,
             waf_seconds: By::new(|phase| Seconds(waf.with_label_values(&[phase]))),
             reputation: counts(&reputation),
             cache: counts(&cache),
@@ -285,6 +298,7 @@ impl Metrics {
             requests,
             request_seconds,
             rule_hits,
+            rule_reads,
             rule_ids: Mutex::default(),
             limit_decisions,
             limit_keys,
@@ -318,7 +332,7 @@ impl Metrics {
     pub fn rules(&self, ids: impl IntoIterator<Item = u64>) -> RuleMetrics {
         let loaded: BTreeSet<u64> = ids.into_iter().collect();
         self.rule_ids.lock().extend(&loaded);
-        RuleMetrics::new(loaded.into_iter().collect(), self.rule_hits.clone())
+        RuleMetrics::new(loaded.into_iter().collect(), self.rule_hits.clone(), self.rule_reads.clone())
     }
 
     /// Ends the series of all rules but these, after a reload.
@@ -329,6 +343,7 @@ impl Metrics {
             if !keep {
                 // A rule that never matched has no series to end.
                 let _ = self.rule_hits.remove_label_values(&[known.to_string()]);
+                let _ = self.rule_reads.remove_label_values(&[known.to_string()]);
             }
             keep
         });

@@ -60,6 +60,8 @@ pub mod variable;
 pub use action::{AuditEngine, Phase, Severity};
 pub use compile::Source;
 pub use diagnostic::{Diagnostic, Gravity};
-pub use eval::{Connection, Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch, Step, Trace, Transaction};
+pub use eval::{
+    Connection, Costs, Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch, Step, Trace, Transaction,
+};
 pub use files::Files;
 pub use ruleset::{LimitAction, Mode, RuleInfo, Ruleset, Settings};

@@ -1,9 +1,9 @@
 //! `gatehouse rules explain`: what rules do with one request.
 
 use super::curl;
-use super::front::{Passage, pass};
+use super::front::{Passage, Watch, pass};
 use super::ftw::reflect;
-use gatehouse_waf::{Ruleset, Step, Trace};
+use gatehouse_waf::{Costs, Ruleset, Step, Trace};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -15,7 +15,21 @@ const MAX_REQUEST: u64 = 256 << 20;
 /// Longest text that is shown.
 const MAX_SHOWN: usize = 160;
 
-pub(super) fn run(rules: &Arc<Ruleset>, request: Option<&Path>, command: Option<&str>, rule: Option<u64>) -> ExitCode {
+/// Rules that a list of costs shows.
+const MOST_COSTS: usize = 20;
+
+/// What is to be explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// What matched, and the score.
+    Matches,
+    /// What one rule looked at.
+    Rule(u64),
+    /// What it cost.
+    Cost,
+}
+
+pub(super) fn run(rules: &Arc<Ruleset>, request: Option<&Path>, command: Option<&str>, wanted: Wanted) -> ExitCode {
     let raw = match (request, command) {
         (_, Some(command)) => curl::request(command),
         (Some(path), None) => read(path).map(|raw| in_wire_form(&raw)),
@@ -28,10 +42,29 @@ pub(super) fn run(rules: &Arc<Ruleset>, request: Option<&Path>, command: Option<
             return ExitCode::FAILURE;
         }
     };
-    let trace = rule.map_or(Trace::Matches, Trace::Rule);
-    let passage = pass(rules, None, &raw, Some(trace), reflect);
-    let _ = tell(rules, &passage, rule, &mut io::stdout().lock());
+    let mut out = io::stdout().lock();
+    let _ = match wanted {
+        Wanted::Matches => tell(rules, &pass(rules, None, &raw, Watch::Trace(Trace::Matches), reflect), None, &mut out),
+        Wanted::Rule(id) => {
+            tell(rules, &pass(rules, None, &raw, Watch::Trace(Trace::Rule(id)), reflect), Some(id), &mut out)
+        }
+        Wanted::Cost => tell_costs(rules, &pass(rules, None, &raw, Watch::Costs, reflect).costs, &mut out),
+    };
     ExitCode::SUCCESS
+}
+
+fn tell_costs(rules: &Ruleset, costs: &Costs, out: &mut dyn Write) -> io::Result<()> {
+    let own: u64 = costs.rules.iter().map(|(_, bytes)| bytes).sum();
+    writeln!(out, "{:>12} bytes read by transformations", costs.transformations)?;
+    writeln!(out, "{:>12} bytes read for all patterns at once", costs.passes)?;
+    writeln!(out, "{own:>12} bytes read by the operators of {} rules:", costs.rules.len())?;
+    for (id, bytes) in costs.rules.iter().take(MOST_COSTS) {
+        let info = rules.rules().find(|rule| rule.id == *id);
+        let place = info.map(|rule| format!("{} ({}:{})", shown(rule.msg.as_bytes()), rule.file, rule.line));
+        writeln!(out, "{bytes:>12} {id} {}", place.unwrap_or_default())?;
+    }
+    let all = costs.transformations + costs.passes + own;
+    writeln!(out, "{all:>12} bytes of {} that SecGatehouseWorkLimit allows", rules.settings().work_limit)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

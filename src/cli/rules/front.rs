@@ -4,7 +4,7 @@ use crate::facts::Scheme;
 use crate::request::chunk::BodyScan;
 use crate::request::wire::{self, Body, HeadLimits};
 use crate::request::{Head, RequestModel};
-use gatehouse_waf::{Connection, Mode, Outcome, Ruleset, Step, Trace, Transaction};
+use gatehouse_waf::{Connection, Costs, Mode, Outcome, Ruleset, Step, Trace, Transaction};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub(super) struct Passage {
     pub(super) outcome: Outcome,
     /// What they did, if that was asked for.
     pub(super) steps: Vec<Step>,
+    /// What it cost, if that was counted.
+    pub(super) costs: Costs,
     /// The anomaly scores that the Core Rule Set keeps, each with its threshold, if it is loaded.
     pub(super) scores: Vec<(&'static str, i64, i64)>,
 }
@@ -52,20 +54,30 @@ pub(super) fn local() -> Connection {
     }
 }
 
+/// What is kept of a passage beside its outcome.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Watch {
+    Nothing,
+    Trace(Trace),
+    Costs,
+}
+
 /// Sends `raw` through; `replica` answers what is let in.
 pub(super) fn pass(
     rules: &Arc<Ruleset>,
     mode: Option<Mode>,
     raw: &[u8],
-    trace: Option<Trace>,
+    watch: Watch,
     replica: impl FnOnce(&[u8], &[u8], &[u8]) -> Response,
 ) -> Passage {
     let end = wire::find_end(raw, 0).unwrap_or(raw.len());
     let (head, rest) = raw.split_at_checked(end).unwrap_or((raw, &[]));
     let read = wire::lenient(head);
     let mut transaction = Transaction::new(rules.clone(), mode, local());
-    if let Some(trace) = trace {
-        transaction.trace(trace);
+    match watch {
+        Watch::Nothing => {}
+        Watch::Trace(trace) => transaction.trace(trace),
+        Watch::Costs => transaction.count_costs(),
     }
     let answer = through(&mut transaction, head, &read, rest, replica);
     transaction.finish();
@@ -82,7 +94,8 @@ pub(super) fn pass(
         Ok(status) => (status, None),
         Err((status, what)) => (status, Some(what)),
     };
-    Passage { status, malformed, outcome: transaction.outcome().clone(), steps: transaction.take_trace(), scores }
+    let (outcome, costs) = (transaction.outcome().clone(), transaction.costs());
+    Passage { status, malformed, outcome, steps: transaction.take_trace(), costs, scores }
 }
 
 /// The status, or that of a refusal for the message's form.

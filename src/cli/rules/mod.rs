@@ -64,6 +64,9 @@ pub(super) enum Command {
         /// Shows every value this rule looks at instead.
         #[arg(long, value_name = "ID")]
         rule: Option<u64>,
+        /// Shows what inspecting the request costs instead, and which rules cost most.
+        #[arg(long, conflicts_with = "rule")]
+        cost: bool,
     },
     /// Times rules on packed requests, one JSON line each; times are in microseconds.
     Bench {
@@ -147,8 +150,15 @@ pub(super) fn run(command: Command) -> ExitCode {
             ),
             Err(code) => code,
         },
-        Command::Explain { rules, request, curl, rule } => match rules.load() {
-            Ok(rules) => explain::run(&rules, request.as_deref(), curl.as_deref(), rule),
+        Command::Explain { rules, request, curl, rule, cost } => match rules.load() {
+            Ok(rules) => {
+                let wanted = if cost {
+                    explain::Wanted::Cost
+                } else {
+                    rule.map_or(explain::Wanted::Matches, explain::Wanted::Rule)
+                };
+                explain::run(&rules, request.as_deref(), curl.as_deref(), wanted)
+            }
             Err(code) => code,
         },
         Command::Bench { rules, requests, seconds } => bench::run(&rules, &requests, seconds),

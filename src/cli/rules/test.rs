@@ -4,7 +4,7 @@
 //! mode would have refused it, and, where the Core Rule Set keeps score, whenever a score reaches its threshold.
 
 use super::explain::{shown, step_lines};
-use super::front::{Passage, pass};
+use super::front::{Passage, Watch, pass};
 use super::ftw::{self, Output, Overrides, Stage, reflect};
 use clap::ValueEnum;
 use gatehouse_waf::{Mode, RuleMatch, Ruleset, Step, Trace};
@@ -178,7 +178,7 @@ fn judge(rules: &Arc<Ruleset>, case: &Case, ways: Ways) -> Vec<Failure> {
         Ok(raw) => raw,
         Err(fault) => return vec![Failure { mode: "input", reasons: vec![fault], details: Vec::new() }],
     };
-    let detected = pass(rules, Some(Mode::DetectionOnly), &raw, None, reflect);
+    let detected = pass(rules, Some(Mode::DetectionOnly), &raw, Watch::Nothing, reflect);
     let mut failures = Vec::new();
     if ways.cross_check {
         failures.extend(cross_check(rules, &raw, &detected));
@@ -190,7 +190,7 @@ fn judge(rules: &Arc<Ruleset>, case: &Case, ways: Ways) -> Vec<Failure> {
         }
     }
     if ways.modes != Modes::Detect {
-        let blocked = pass(rules, Some(Mode::On), &raw, None, reflect);
+        let blocked = pass(rules, Some(Mode::On), &raw, Watch::Nothing, reflect);
         let reasons = verdict_differences(&case.output, &detected, &blocked);
         if !reasons.is_empty() {
             failures.push(Failure { mode: "block", reasons, details: details(rules, &raw, &detected, &[]) });
@@ -201,7 +201,7 @@ fn judge(rules: &Arc<Ruleset>, case: &Case, ways: Ways) -> Vec<Failure> {
 
 /// A trace needs every rule to look at every value: what it finds must be what the plan found.
 fn cross_check(rules: &Arc<Ruleset>, raw: &[u8], planned: &Passage) -> Option<Failure> {
-    let straight = pass(rules, Some(Mode::DetectionOnly), raw, Some(Trace::Matches), reflect);
+    let straight = pass(rules, Some(Mode::DetectionOnly), raw, Watch::Trace(Trace::Matches), reflect);
     if planned.outcome == straight.outcome && planned.scores == straight.scores {
         return None;
     }
@@ -286,7 +286,7 @@ fn details(rules: &Arc<Ruleset>, raw: &[u8], passage: &Passage, missing: &[u64])
         lines.push(format!("matched: {} at {} = {}", m.id, m.variable, shown(&m.value)));
     }
     for id in missing {
-        let traced = pass(rules, Some(Mode::DetectionOnly), raw, Some(Trace::Rule(*id)), reflect);
+        let traced = pass(rules, Some(Mode::DetectionOnly), raw, Watch::Trace(Trace::Rule(*id)), reflect);
         if !rules.rules().any(|rule| rule.id == *id) {
             lines.push(format!("{id} is not among the rules"));
         } else if traced.steps.is_empty() {

@@ -4,7 +4,8 @@
 //! and gathers settings, defaults, rules with their chains, markers and exclusions; [`exclude`] applies the directives
 //! that remove or change rules, wherever they stand (as libmodsecurity does); [`lower`] turns each rule that is left
 //! into the flat form of `ruleset`, with numbered TX variables, interned chains of transformations and markers resolved
-//! to positions. Whatever can fail because of a rule fails here: evaluation has no error of that kind. Cost is linear in
+//! to positions. At last one plain request goes through, so that what screens its rules is there when traffic comes.
+//! Whatever can fail because of a rule fails here: evaluation has no error of that kind. Cost is linear in
 //! the rules, apart from compiling their patterns; memory is bounded by the files read and the operators' own limits.
 
 mod draft;
@@ -16,6 +17,7 @@ mod settings;
 mod template;
 
 use crate::diagnostic::{Diagnostic, Gravity, Place, SourceMap};
+use crate::eval::Transaction;
 use crate::files::Files;
 use crate::ruleset::Ruleset;
 
@@ -42,7 +44,7 @@ impl Ruleset {
         report.found.sort_by_key(|(place, d)| (*place, std::cmp::Reverse(d.severity)));
         let failed = report.found.iter().any(|(_, d)| d.severity == Gravity::Error);
         let found = report.found.into_iter().map(|(_, d)| d).collect();
-        if failed { Err(found) } else { Ok((ruleset, found)) }
+        if failed { Err(found) } else { Ok((Transaction::warm(ruleset), found)) }
     }
 }
 

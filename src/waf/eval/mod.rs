@@ -12,6 +12,7 @@
 
 mod body;
 mod clock;
+mod cost;
 mod effect;
 mod expand;
 mod gather;
@@ -24,10 +25,11 @@ mod state;
 mod texts;
 mod trace;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use cost::Costs;
 pub use outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
 pub use trace::{Step, Trace};
 
@@ -87,6 +89,8 @@ pub struct Transaction {
     ran: [bool; 5],
     /// Why the query could not be read whole; reported with the body.
     query_error: Option<String>,
+    /// Whether running into the work limit interrupts.
+    strict: bool,
 }
 
 impl Transaction {
@@ -103,6 +107,7 @@ impl Transaction {
             allowed: None,
             ran: [false; 5],
             query_error: None,
+            strict: true,
             rules,
         };
         let zero = transaction.texts.add(b"0");
@@ -111,6 +116,33 @@ impl Transaction {
         }
         transaction.message.set(Variable::Duration, Some(zero));
         transaction
+    }
+
+    /// Sends one plain request through, which makes what its phases need to be screened (see [`crate::plan`]).
+    pub(crate) fn warm(rules: Ruleset) -> Ruleset {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let connection = Connection {
+            client: nobody,
+            client_port: 0,
+            server: nobody,
+            server_port: 0,
+            unique_id: String::new(),
+            now: SystemTime::UNIX_EPOCH,
+        };
+        let shared = Arc::new(rules);
+        let mut transaction = Self::new(Arc::clone(&shared), Some(Mode::DetectionOnly), connection);
+        transaction.request_line(b"GET", b"/", b"HTTP/1.1");
+        transaction.request_header(b"Host", b"localhost");
+        transaction.request_headers_done();
+        transaction.request_body(b"");
+        transaction.response_line(200, b"HTTP/1.1");
+        transaction.response_header(b"Content-Type", b"text/html");
+        transaction.response_headers_done();
+        transaction.response_body(b"");
+        transaction.finish();
+        drop(transaction);
+        // Nobody else holds it; were that otherwise, a rule set without rules would be no answer.
+        Arc::try_unwrap(shared).unwrap_or_else(|_| unreachable!("the only transaction has ended"))
     }
 
     /// DURATION: the time since the transaction began, to be told before a phase that reads it. In microseconds.
@@ -272,10 +304,27 @@ impl Transaction {
         self.phase(Phase::Logging);
     }
 
+    /// A transaction that runs into its work limit goes on uninspected, which its outcome tells, instead of being
+    /// interrupted.
+    pub fn tolerate_exhaustion(&mut self) {
+        self.strict = false;
+    }
+
     /// From now on every rule looks at every value, in order, without the plan that leaves out what cannot match: the
     /// same verdicts at a higher price. For tests that compare the two.
     pub fn unscreened(&mut self) {
         self.workspace.unscreened = true;
+    }
+
+    /// Counts from now on what each rule reads, to be asked for with [`costs`](Self::costs).
+    pub fn count_costs(&mut self) {
+        self.workspace.costs = Some(cost::Counter::default());
+    }
+
+    /// What the rules have read since [`count_costs`](Self::count_costs).
+    pub fn costs(&self) -> Costs {
+        let counter = self.workspace.costs.as_ref();
+        counter.map(|counter| counter.costs(&self.rules, self.texts.work)).unwrap_or_default()
     }
 
     /// Keeps from now on what the rules do, to be read with [`take_trace`](Self::take_trace).
@@ -347,7 +396,7 @@ impl Transaction {
         if phase == Phase::Logging {
             return None;
         }
-        if self.outcome.exhausted {
+        if self.outcome.exhausted && self.strict {
             self.over_limit(if phase <= Phase::RequestBody { 413 } else { 502 });
         }
         self.interruption()

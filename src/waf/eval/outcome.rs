@@ -65,8 +65,8 @@ pub struct Outcome {
     pub enforced: bool,
     /// Why the body could not be parsed whole, as REQBODY_ERROR_MSG has it.
     pub body_error: Option<String>,
-    /// Whether the transaction ran into its work limit. Later rules did not run; the transaction is interrupted, in
-    /// detection-only mode too this is only recorded.
+    /// Whether the transaction ran into its work limit. Later rules did not run; the transaction is interrupted (in
+    /// detection-only mode this is only recorded) unless it was told to tolerate it.
     pub exhausted: bool,
     /// Whether and when an audit record is wanted (`SecAuditEngine`, `ctl:auditEngine`).
     pub audit: AuditEngine,

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use super::cost::Counter;
 use super::expand::MAX_EXPANSION;
 use super::gather::{Gathered, Item, Spot, View, count};
 use super::message::Message;
@@ -33,6 +34,7 @@ pub(super) struct Workspace {
     /// The target removals that concern the rule that is running.
     removals: Vec<usize>,
     pub(super) trace: Option<Tracer>,
+    pub(super) costs: Option<Counter>,
     pub(super) screened: Screened,
     /// Every rule looks at every value; nothing is screened.
     pub(super) unscreened: bool,
@@ -116,7 +118,15 @@ impl Run<'_> {
             let place = at;
             at += 1;
             let Some(rule) = rules.rules.get(number).filter(|_| !self.state.is_removed(number)) else { continue };
-            if self.passes_switch(place) || !self.chain(number, rule) {
+            if self.passes_switch(place) {
+                continue;
+            }
+            let before = self.state.work;
+            let matches = self.chain(number, rule);
+            if let Some(costs) = &mut self.workspace.costs {
+                costs.rule(number, self.state.work - before);
+            }
+            if !matches {
                 continue;
             }
             self.record(number, rule);

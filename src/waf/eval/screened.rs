@@ -257,6 +257,9 @@ impl Run<'_> {
             let Some(operator) = self.rules.operators.get(question.operator) else { continue };
             let hit = operator.answer(bytes).unwrap_or_else(|| {
                 self.state.work += value.len() as u64;
+                if let Some(costs) = &mut self.workspace.costs {
+                    costs.operator(question.operator, value.len() as u64);
+                }
                 operator.matches(value, false, &mut self.workspace.captures)
             });
             if hit != question.negated {
@@ -266,6 +269,7 @@ impl Run<'_> {
     }
 
     fn scan(&mut self, screened: &mut Screened, screen: &Screen) {
+        screened.scratch.count_reads(self.workspace.costs.is_some());
         for (text, row) in screened.texts.iter().zip(0usize..) {
             let range = row * screened.words..(row + 1) * screened.words;
             let (Some(wanted), Some(hits)) = (screened.wanted.get(range.clone()), screened.hits.get_mut(range)) else {
@@ -275,6 +279,14 @@ impl Run<'_> {
             let value = self.texts.get(*text);
             let work = screen.scan(&self.rules.operators, value, bytes, wanted, hits, &mut screened.scratch);
             self.state.work += work as u64;
+            if let Some(costs) = &mut self.workspace.costs {
+                let mut own = 0;
+                for (operator, bytes) in screen.reads(&mut screened.scratch) {
+                    costs.operator(operator, bytes as u64);
+                    own += bytes as u64;
+                }
+                costs.passes += (work as u64).saturating_sub(own);
+            }
             let row = u32::try_from(row).unwrap_or(NONE);
             let starts = screened.scratch.starts().iter().map(|(probe, at)| (row, *probe, *at));
             screened.starts.extend(starts);

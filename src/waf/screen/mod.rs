@@ -156,9 +156,27 @@ pub(crate) struct Scratch {
     columns: Columns,
     /// Probes of the last pass whose leftmost match begins at a place that is known.
     starts: Vec<(u16, usize)>,
+    /// Bytes that each probe has read, if somebody counts.
+    reads: Option<Vec<usize>>,
 }
 
 impl Scratch {
+    /// Whether to count what each probe reads.
+    pub(crate) fn count_reads(&mut self, count: bool) {
+        self.reads = count.then(Vec::new);
+    }
+
+    fn note(&mut self, probe: usize, bytes: usize) {
+        if let Some(reads) = &mut self.reads {
+            if reads.len() <= probe {
+                reads.resize(probe + 1, 0);
+            }
+            if let Some(read) = reads.get_mut(probe) {
+                *read += bytes;
+            }
+        }
+    }
+
     /// Which probes matched where in the last scan, as far as that is known.
     pub(crate) fn starts(&self) -> &[(u16, usize)] {
         &self.starts
@@ -186,6 +204,13 @@ impl Screen {
     /// The probe of an operator, if it is screened.
     pub(crate) fn probe(&self, operator: usize) -> Option<usize> {
         self.numbers.get(operator).copied().flatten().map(usize::from)
+    }
+
+    /// The operators that have read something since this was asked last, with the bytes.
+    pub(crate) fn reads(&self, scratch: &mut Scratch) -> Vec<(usize, usize)> {
+        let reads = scratch.reads.as_mut().map(std::mem::take).unwrap_or_default();
+        let read = self.probes.iter().zip(reads).filter(|(_, bytes)| *bytes > 0);
+        read.map(|(probe, bytes)| (probe.operator, bytes)).collect()
     }
 
     /// Words of a set of probes.
@@ -293,7 +318,7 @@ impl Screen {
     }
 
     /// Asks the wanted operators one by one.
-    fn search_each(&self, operators: &[Operator], text: &[u8], hits: &mut Bits, scratch: &Scratch) -> usize {
+    fn search_each(&self, operators: &[Operator], text: &[u8], hits: &mut Bits, scratch: &mut Scratch) -> usize {
         let mut work = 0;
         for (number, probe) in self.probes.iter().enumerate() {
             let (word, bit) = (number / 64, 1 << (number % 64));
@@ -301,6 +326,7 @@ impl Screen {
                 continue;
             }
             work += text.len();
+            scratch.note(number, text.len());
             let matches = probe.check.matches_from(operators.get(probe.operator), text, 0);
             if matches && let Some(hits) = hits.get_mut(word) {
                 *hits |= bit;
@@ -328,6 +354,7 @@ impl Screen {
             known => (known == Begins::Yes, read),
         };
         let read = read + CHECK_COST;
+        scratch.note(number, read);
         if matches {
             // Places are tried in order, so this match is the leftmost.
             if let (true, Ok(number)) = (probe.check.keeps_start, u16::try_from(number)) {
@@ -343,6 +370,7 @@ impl Screen {
         if *spent <= probe.check.patience(text.len()) {
             return (false, false, read);
         }
+        scratch.note(number, rest.len());
         let matches = probe.check.matches_from(operator, text, at);
         (matches, true, read + rest.len())
     }

@@ -60,6 +60,9 @@ pub(super) fn normalize_windows(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 
 /// Whether any segment but the one before the first slash or behind the last is empty, or any is `.` or `..`.
 fn has_dots_or_empty(value: &[u8]) -> bool {
+    if memchr::memchr(b'/', value).is_none() {
+        return matches!(value, b"." | b"..");
+    }
     value.split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b".."))
         || value.windows(2).any(|pair| pair == b"//")
 }
