@@ -114,21 +114,38 @@ class Peer:
         return {int(n) for line in self.lines for n in re.findall(rb'\[id "(\d+)"\]', line)}
 
 
-def ours(rules, requests, work):
-    pack = os.path.join(work, "work.pack")
+LIBRARY = "libmodsecurity.so.3"
+
+
+def rules_file(work, crs, level, extra=""):
+    """A rules file of the Core Rule Set at a paranoia level."""
+    crs = os.path.abspath(crs)
+    path = os.path.join(work, f"pl{level}.conf")
+    with open(path, "w") as out:
+        out.write(extra + BASE % (level, os.path.join(crs, "crs-setup.conf.example"), crs))
+    return path
+
+
+def pack(requests, path):
+    """Writes requests in the form that `gatehouse rules bench` reads."""
 
     def text(value):
         value = value if isinstance(value, bytes) else value.encode()
         return struct.pack("<I", len(value)) + value
 
-    with open(pack, "wb") as out:
+    with open(path, "wb") as out:
         for r in requests:
             out.write(text(r["id"]) + text(r["method"]) + text(r["path"]) + struct.pack("<I", len(r["headers"])))
             for name, value in r["headers"]:
                 out.write(text(name) + text(value))
             out.write(text(r["raw"]))
+
+
+def ours(rules, requests, work):
+    packed = os.path.join(work, "work.pack")
+    pack(requests, packed)
     program = os.path.join(ROOT, "target/release/gatehouse")
-    done = subprocess.run([program, "rules", "bench", rules, pack, "0"], capture_output=True, text=True)
+    done = subprocess.run([program, "rules", "bench", rules, packed, "0"], capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     lines = [json.loads(line) for line in done.stdout.splitlines()[1:]]
@@ -207,17 +224,14 @@ def main():
     a.add_argument("--requests", default="")
     a.add_argument("--pl", default="1,4")
     a.add_argument("--count", type=int, default=1200)
-    a.add_argument("--library", default="libmodsecurity.so.3")
+    a.add_argument("--library", default=LIBRARY)
     o = a.parse_args()
-    crs = os.path.abspath(o.crs)
     requests = (list(given(o.requests)) if o.requests else []) + list(own_tests()) + list(put_together(o.count))
     requests = [r for r in requests if "\0" not in r["path"]]
     work = tempfile.mkdtemp(prefix="verdicts-")
     failed = 0
     for level in [int(n) for n in o.pl.split(",")]:
-        rules = os.path.join(work, f"pl{level}.conf")
-        with open(rules, "w") as out:
-            out.write(BASE % (level, os.path.join(crs, "crs-setup.conf.example"), crs))
+        rules = rules_file(work, o.crs, level)
         mine = ours(rules, requests, work)
         peer = Peer(rules, o.library)
         equal, reasons, unexplained = 0, collections.Counter(), 0

@@ -80,7 +80,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn others_go_on_meanwhile() {
-        let (send, receive) = std::sync::mpsc::channel();
+        let (send, receive) = std::sync::mpsc::sync_channel(1);
         let long = tokio::spawn(async move { run(LONG, || receive.recv().is_ok()) });
         // The only worker thread would be blocked for ever, had it not been replaced.
         tokio::spawn(async move { send.send(()) }).await.unwrap().unwrap();

@@ -351,12 +351,13 @@ impl Ruleset {
         let Some(test) = &link.test else { return };
         let question = Question { operator: test.operator, probe: 0, negated: test.negated, position };
         for target in &link.targets {
-            let same = |group: &&mut Group| {
+            let same = |group: &Group| {
                 group.variable == target.variable
                     && group.selector == target.selector
                     && group.exclusions == target.exclusions
             };
-            if !stage.groups.iter_mut().any(|mut group| same(&&mut group)) {
+            let known = stage.groups.iter().position(same);
+            if known.is_none() {
                 stage.groups.push(Group {
                     variable: target.variable,
                     selector: target.selector.clone(),
@@ -368,7 +369,8 @@ impl Ruleset {
                     has_negated: false,
                 });
             }
-            let Some(group) = stage.groups.iter_mut().find(same) else { continue };
+            let last = stage.groups.len().saturating_sub(1);
+            let Some(group) = stage.groups.get_mut(known.unwrap_or(last)) else { continue };
             let chains = link.multi_match.then_some(0).into_iter().chain(link.steps.iter().copied());
             let chains = chains.chain((!link.multi_match).then_some(link.chain));
             for chain in chains {

@@ -65,7 +65,7 @@ struct Check {
 /// What an automaton was made of.
 enum Source {
     /// A pattern, cut down to what decides, and what searches for it in a whole text.
-    Pattern(Box<Hir>, OnceLock<Option<Search>>),
+    Pattern(Box<Hir>, OnceLock<Option<Box<Search>>>),
     Phrases(Phrases),
 }
 
@@ -73,7 +73,7 @@ impl Check {
     /// Whether a match begins at byte `from` or later.
     fn matches_from(&self, operator: Option<&Operator>, text: &[u8], from: usize) -> bool {
         let search = match &self.source {
-            Source::Pattern(pattern, search) => search.get_or_init(|| Search::of(pattern)).as_ref(),
+            Source::Pattern(pattern, search) => search.get_or_init(|| Search::of(pattern).map(Box::new)).as_ref(),
             Source::Phrases(_) => None,
         };
         let found = search.and_then(|search| search.matches_from(text, from));
@@ -282,20 +282,6 @@ impl Screen {
             }
         }
         work
-    }
-
-    #[cfg(test)]
-    fn forced(
-        &self,
-        operators: &[Operator],
-        text: &[u8],
-        wanted: &Bits,
-        hits: &mut Bits,
-        scratch: &mut Scratch,
-    ) -> usize {
-        scratch.wanted.clear();
-        scratch.wanted.extend_from_slice(wanted);
-        self.pass(operators, text, hits, scratch)
     }
 
     /// Takes out of the wanted probes those that a text cannot match for the bytes it lacks; returns how many stay.
