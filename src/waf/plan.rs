@@ -9,7 +9,7 @@
 //! Rules that skip others by a number in TX (the paranoia levels of the Core Rule Set) are *switches*. What they are
 //! expected to skip is not screened; if it is reached all the same, it is run like a rule that was never screened. The
 //! rules between two changes of such a number are a *segment*; a segment as seen under one setting of its switches is a
-//! [`Stage`], made when it is first needed and kept.
+//! [`Layout`], made when it is first needed and kept.
 
 use crate::byteset::ByteSet;
 use crate::operator::{GROUPS, Operator};
@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
 /// Most switches of one phase; further ones are rules like any other.
 const MAX_SWITCHES: usize = 64;
-/// Most stages kept of a segment. A rule set has a handful; one that counts in a switch's variable could ask for many.
-const MAX_STAGES: usize = 16;
+/// Most layouts kept of a segment. A rule set has a handful; one that counts in a switch's variable could ask for many.
+const MAX_LAYOUTS: usize = 16;
 
 /// Positions in a phase's list of rules, as bits.
 #[derive(Debug, Clone, Default)]
@@ -60,12 +60,12 @@ impl Positions {
     }
 }
 
-/// The segments of all phases and the stages made so far.
+/// The segments of all phases and the layouts made so far.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     phases: [PhasePlan; 5],
     checks: Checks,
-    /// Held by who makes a stage.
+    /// Held by who makes a layout.
     making: Mutex<()>,
 }
 
@@ -81,13 +81,13 @@ struct PhasePlan {
 struct Segment {
     range: Range<usize>,
     /// By setting of the switches.
-    stages: RwLock<Vec<(u64, Arc<Stage>)>>,
+    layouts: RwLock<Vec<(u64, Arc<Layout>)>>,
 }
 
 impl Segment {
-    fn stage(&self, setting: u64) -> Option<Arc<Stage>> {
-        let stages = self.stages.read().unwrap_or_else(PoisonError::into_inner);
-        stages.iter().find(|(known, _)| *known == setting).map(|(_, stage)| Arc::clone(stage))
+    fn layout(&self, setting: u64) -> Option<Arc<Layout>> {
+        let layouts = self.layouts.read().unwrap_or_else(PoisonError::into_inner);
+        layouts.iter().find(|(known, _)| *known == setting).map(|(_, layout)| Arc::clone(layout))
     }
 }
 
@@ -101,7 +101,7 @@ pub(crate) struct Switch {
 
 /// A segment under one setting of its switches.
 #[derive(Debug, Default)]
-pub(crate) struct Stage {
+pub(crate) struct Layout {
     /// The rules to run whatever the values are, and all that lie outside.
     pub(crate) always: Positions,
     pub(crate) groups: Vec<Group>,
@@ -144,7 +144,7 @@ pub(crate) struct Lane {
     pub(crate) chain: ChainId,
     /// A value without any of these is not changed by the chain.
     pub(crate) acts_on: ByteSet,
-    /// The probes of `screened`.
+    /// The candidates of `screened`.
     pub(crate) wanted: Box<[u64]>,
     pub(crate) has_negated: bool,
     pub(crate) screened: Vec<Question>,
@@ -156,7 +156,7 @@ pub(crate) struct Lane {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Question {
     pub(crate) operator: usize,
-    pub(crate) probe: usize,
+    pub(crate) candidate: usize,
     pub(crate) negated: bool,
     pub(crate) position: usize,
 }
@@ -180,8 +180,8 @@ impl Lane {
             }
             return;
         }
-        if let Some(word) = self.wanted.get_mut(question.probe / 64) {
-            *word |= 1 << (question.probe % 64);
+        if let Some(word) = self.wanted.get_mut(question.candidate / 64) {
+            *word |= 1 << (question.candidate % 64);
         }
         self.has_negated |= question.negated;
         if !self.screened.contains(&question) {
@@ -213,7 +213,7 @@ impl Plan {
             let mut start = 0;
             for (at, rule) in in_list() {
                 if at + 1 == list.len() || sets_a_switch(rule, links, &plan.switches) {
-                    plan.segments.push(Segment { range: start..at + 1, stages: RwLock::default() });
+                    plan.segments.push(Segment { range: start..at + 1, layouts: RwLock::default() });
                     start = at + 1;
                 }
             }
@@ -247,26 +247,26 @@ impl Plan {
 
 impl Ruleset {
     /// A segment of a phase under a setting of its switches: bit n tells whether switch n would match. `None` while
-    /// another thread makes a stage, which can take some tenths of a second: the segment's rules are then run as they
+    /// another thread makes a layout, which can take some tenths of a second: the segment's rules are then run as they
     /// stand, for no request is to wait.
-    pub(crate) fn stage(&self, phase: usize, segment: usize, setting: u64) -> Option<Arc<Stage>> {
+    pub(crate) fn layout(&self, phase: usize, segment: usize, setting: u64) -> Option<Arc<Layout>> {
         let place = self.plan.phases.get(phase)?.segments.get(segment)?;
-        if let Some(stage) = place.stage(setting) {
-            return Some(stage);
+        if let Some(layout) = place.layout(setting) {
+            return Some(layout);
         }
         let _making = match self.plan.making.try_lock() {
             Ok(making) => making,
             Err(TryLockError::Poisoned(making)) => making.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        if let Some(stage) = place.stage(setting) {
-            return Some(stage);
+        if let Some(layout) = place.layout(setting) {
+            return Some(layout);
         }
-        let room = place.stages.read().unwrap_or_else(PoisonError::into_inner).len() < MAX_STAGES;
+        let room = place.layouts.read().unwrap_or_else(PoisonError::into_inner).len() < MAX_LAYOUTS;
         room.then(|| {
-            let stage = Arc::new(self.make_stage(phase, segment, setting));
-            place.stages.write().unwrap_or_else(PoisonError::into_inner).push((setting, Arc::clone(&stage)));
-            stage
+            let layout = Arc::new(self.make_layout(phase, segment, setting));
+            place.layouts.write().unwrap_or_else(PoisonError::into_inner).push((setting, Arc::clone(&layout)));
+            layout
         })
     }
 
@@ -274,16 +274,16 @@ impl Ruleset {
     pub fn screen_memory(&self) -> usize {
         let segments = self.plan.phases.iter().flat_map(|phase| &phase.segments);
         let of_segment = |segment: &Segment| {
-            let stages = segment.stages.read().unwrap_or_else(PoisonError::into_inner);
-            stages.iter().map(|(_, stage)| stage.screen.memory()).sum::<usize>()
+            let layouts = segment.layouts.read().unwrap_or_else(PoisonError::into_inner);
+            layouts.iter().map(|(_, layout)| layout.screen.memory()).sum::<usize>()
         };
         self.plan.checks.memory() + segments.map(of_segment).sum::<usize>()
     }
 
-    fn make_stage(&self, phase: usize, segment: usize, setting: u64) -> Stage {
-        let mut stage = Stage::default();
-        let Some((plan, list)) = self.plan.phases.get(phase).zip(self.phases.get(phase)) else { return stage };
-        let Some(range) = plan.segments.get(segment).map(|segment| segment.range.clone()) else { return stage };
+    fn make_layout(&self, phase: usize, segment: usize, setting: u64) -> Layout {
+        let mut layout = Layout::default();
+        let Some((plan, list)) = self.plan.phases.get(phase).zip(self.phases.get(phase)) else { return layout };
+        let Some(range) = plan.segments.get(segment).map(|segment| segment.range.clone()) else { return layout };
         let mut next = range.start;
         for at in range {
             let rule = list.get(at).and_then(|number| self.rules.get(*number));
@@ -294,21 +294,21 @@ impl Ruleset {
                 next = rule.and_then(|rule| rule.jump).filter(|_| skips).unwrap_or(at + 1);
             }
             match head {
-                Some(head) if expected && can_be_screened(head, &self.operators) => self.ask(&mut stage, head, at),
-                _ => stage.always.insert(at),
+                Some(head) if expected && can_be_screened(head, &self.operators) => self.ask(&mut layout, head, at),
+                _ => layout.always.insert(at),
             }
         }
-        let lanes = || stage.groups.iter().flat_map(|group| &group.lanes);
+        let lanes = || layout.groups.iter().flat_map(|group| &group.lanes);
         let chosen = lanes().flat_map(|lane| &lane.direct).map(|question| question.operator);
-        stage.screen = Screen::build(&self.operators, chosen, &self.plan.checks);
-        let words = stage.screen.words();
-        for group in &mut stage.groups {
+        layout.screen = Screen::build(&self.operators, chosen, &self.plan.checks);
+        let words = layout.screen.words();
+        for group in &mut layout.groups {
             group.plain = Lane::new(0, ByteSet::EMPTY, words);
             for lane in &mut group.lanes {
                 let questions = std::mem::replace(lane, Lane::new(lane.chain, lane.acts_on, words)).direct;
                 for question in questions {
-                    let probe = stage.screen.probe(question.operator);
-                    lane.add(Question { probe: probe.unwrap_or(0), ..question }, probe.is_some());
+                    let candidate = layout.screen.candidate(question.operator);
+                    lane.add(Question { candidate: candidate.unwrap_or(0), ..question }, candidate.is_some());
                 }
             }
             // Lanes whose chains always act cannot be part of what is asked of a value as it is.
@@ -322,7 +322,7 @@ impl Ruleset {
             group.has_negated = group.lanes.iter().any(|lane| lane.has_negated);
             group.steps = self.steps_to(&group.lanes);
         }
-        stage
+        layout
     }
 
     /// The steps to all of the lanes, each behind the one it follows.
@@ -347,18 +347,18 @@ impl Ruleset {
     }
 
     /// Adds what a rule's first link asks.
-    fn ask(&self, stage: &mut Stage, link: &Link, position: usize) {
+    fn ask(&self, layout: &mut Layout, link: &Link, position: usize) {
         let Some(test) = &link.test else { return };
-        let question = Question { operator: test.operator, probe: 0, negated: test.negated, position };
+        let question = Question { operator: test.operator, candidate: 0, negated: test.negated, position };
         for target in &link.targets {
             let same = |group: &Group| {
                 group.variable == target.variable
                     && group.selector == target.selector
                     && group.exclusions == target.exclusions
             };
-            let known = stage.groups.iter().position(same);
+            let known = layout.groups.iter().position(same);
             if known.is_none() {
-                stage.groups.push(Group {
+                layout.groups.push(Group {
                     variable: target.variable,
                     selector: target.selector.clone(),
                     exclusions: target.exclusions.clone(),
@@ -369,8 +369,8 @@ impl Ruleset {
                     has_negated: false,
                 });
             }
-            let last = stage.groups.len().saturating_sub(1);
-            let Some(group) = stage.groups.get_mut(known.unwrap_or(last)) else { continue };
+            let last = layout.groups.len().saturating_sub(1);
+            let Some(group) = layout.groups.get_mut(known.unwrap_or(last)) else { continue };
             let chains = link.multi_match.then_some(0).into_iter().chain(link.steps.iter().copied());
             let chains = chains.chain((!link.multi_match).then_some(link.chain));
             for chain in chains {

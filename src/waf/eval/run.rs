@@ -146,10 +146,10 @@ impl Run<'_> {
         for (number, switch) in rules.plan.switches(phase).iter().enumerate() {
             setting |= u64::from(self.switches(*switch)) << number;
         }
-        let stage = rules.stage(phase, segment, setting);
-        let screened = stage.is_some();
-        if let Some(stage) = stage {
-            self.screen(stage);
+        let layout = rules.layout(phase, segment, setting);
+        let screened = layout.is_some();
+        if let Some(layout) = layout {
+            self.screen(layout);
         }
         (screened, end)
     }

@@ -2,7 +2,7 @@
 
 use super::run::Run;
 use super::texts::TextId;
-use crate::plan::{Group, Lane, Positions, Stage};
+use crate::plan::{Group, Lane, Layout, Positions};
 use crate::screen::{Scratch, Screen};
 use crate::variable::Shape;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ const MAX_ROWS: usize = 1 << 17;
 /// "No row" in a table.
 const NONE: u32 = u32::MAX;
 
-/// Answers to a stage's questions, and the buffers to find them.
+/// Answers to a layout's questions, and the buffers to find them.
 #[derive(Debug, Default)]
 pub(super) struct Screened {
     /// For each text the number of its row, or [`NONE`].
     rows: Vec<u32>,
     /// For each row its text.
     texts: Vec<TextId>,
-    /// For each row the probes that were asked for, and those that match.
+    /// For each row the candidates that were asked for, and those that match.
     wanted: Vec<u64>,
     hits: Vec<u64>,
     words: usize,
-    /// Row, probe and place of matches whose start is known.
+    /// Row, candidate and place of matches whose start is known.
     starts: Vec<(u32, u16, usize)>,
     /// Which lanes of which group ask which row.
     asked: Vec<Asked>,
@@ -31,8 +31,8 @@ pub(super) struct Screened {
     /// What the steps of a group made of a value; `None` where there was no room to keep it.
     results: Vec<Option<TextId>>,
     scratch: Scratch,
-    /// Whose probes these are.
-    stage: Option<Arc<Stage>>,
+    /// Whose candidates these are.
+    layout: Option<Arc<Layout>>,
     /// The rules to run.
     pub(super) live: Positions,
 }
@@ -82,32 +82,32 @@ impl Screened {
 
     /// Where the leftmost match of an operator in a text begins, if that is known.
     pub(super) fn start(&self, text: TextId, operator: usize) -> Option<usize> {
-        let probe = self.stage.as_ref()?.screen.probe(operator)?;
+        let candidate = self.layout.as_ref()?.screen.candidate(operator)?;
         let row = *self.rows.get(text.index())?;
-        let found = self.starts.iter().find(|(r, p, _)| *r == row && usize::from(*p) == probe);
+        let found = self.starts.iter().find(|(r, p, _)| *r == row && usize::from(*p) == candidate);
         found.map(|(.., at)| *at)
     }
 
     /// Whether an operator matches a text; `None` if it was not asked.
     pub(super) fn answer(&self, text: TextId, operator: usize) -> Option<bool> {
-        let probe = self.stage.as_ref()?.screen.probe(operator)?;
+        let candidate = self.layout.as_ref()?.screen.candidate(operator)?;
         let row = *self.rows.get(text.index())?;
         if row == NONE {
             return None;
         }
-        let word = row as usize * self.words + probe / 64;
-        let bit = |words: &[u64]| words.get(word).is_some_and(|word| word >> (probe % 64) & 1 == 1);
+        let word = row as usize * self.words + candidate / 64;
+        let bit = |words: &[u64]| words.get(word).is_some_and(|word| word >> (candidate % 64) & 1 == 1);
         bit(&self.wanted).then(|| bit(&self.hits))
     }
 }
 
 impl Run<'_> {
-    /// Fills [`Screened::live`] with the positions of the rules to run in a stage.
-    pub(super) fn screen(&mut self, stage: Arc<Stage>) {
+    /// Fills [`Screened::live`] with the positions of the rules to run in a layout.
+    pub(super) fn screen(&mut self, layout: Arc<Layout>) {
         let mut screened = std::mem::take(&mut self.workspace.screened);
-        screened.clear(stage.screen.words());
-        screened.live.copy_from(&stage.always);
-        for (number, group) in stage.groups.iter().enumerate() {
+        screened.clear(layout.screen.words());
+        screened.live.copy_from(&layout.always);
+        for (number, group) in layout.groups.iter().enumerate() {
             self.values(group, &mut screened.values);
             for at in 0..screened.values.len() {
                 let Some(value) = screened.values.get(at).copied() else { break };
@@ -117,9 +117,9 @@ impl Run<'_> {
                 break;
             }
         }
-        self.scan(&mut screened, &stage.screen);
+        self.scan(&mut screened, &layout.screen);
         for asked in &screened.asked {
-            let Some(group) = stage.groups.get(asked.group as usize) else { continue };
+            let Some(group) = layout.groups.get(asked.group as usize) else { continue };
             let start = asked.row as usize * screened.words;
             let Some(hits) = screened.hits.get(start..start + screened.words) else { continue };
             if !group.has_negated && hits.iter().all(|word| *word == 0) {
@@ -138,14 +138,16 @@ impl Run<'_> {
                     continue;
                 }
                 for question in &lane.screened {
-                    let hit = hits.get(question.probe / 64).is_some_and(|word| word >> (question.probe % 64) & 1 == 1);
+                    let hit = hits
+                        .get(question.candidate / 64)
+                        .is_some_and(|word| word >> (question.candidate % 64) & 1 == 1);
                     if hit != question.negated {
                         screened.live.insert(question.position);
                     }
                 }
             }
         }
-        screened.stage = Some(stage);
+        screened.layout = Some(layout);
         self.workspace.screened = screened;
     }
 
@@ -288,7 +290,7 @@ impl Run<'_> {
                 costs.passes += (work as u64).saturating_sub(own);
             }
             let row = u32::try_from(row).unwrap_or(NONE);
-            let starts = screened.scratch.starts().iter().map(|(probe, at)| (row, *probe, *at));
+            let starts = screened.scratch.starts().iter().map(|(candidate, at)| (row, *candidate, *at));
             screened.starts.extend(starts);
             if self.is_exhausted() {
                 break;

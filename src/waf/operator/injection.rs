@@ -47,7 +47,8 @@ impl Detector for Sql {
     }
 
     fn detect(value: &[u8]) -> Option<Fingerprint> {
-        let found = libinjectionrs::detect_sqli(value);
+        let Some(calm) = words::without_deep_dots(value) else { return Some(Fingerprint::Value) };
+        let found = libinjectionrs::detect_sqli(&calm);
         if !found.is_injection() {
             return None;
         }

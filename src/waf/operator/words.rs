@@ -8,6 +8,7 @@
 
 use crate::hashing::Set;
 use libinjectionrs::sqli::sqli_data::{CharType, SQL_KEYWORDS, get_char_type};
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 /// The detector reads at most five tokens that it does not fold, and barewords are never folded. More are not needed.
@@ -16,6 +17,9 @@ const ENOUGH_WORDS: usize = 7;
 const LONGEST: usize = 48;
 /// Longest run of letters and digits, beginning with a digit, whose parts are looked up.
 const LONGEST_MIXED: usize = 40;
+
+/// Most bytes that looking up the parts of words may copy.
+const MOST_COPIED: usize = 16 << 20;
 
 /// All words of the table, and the first words of its phrases, in upper case.
 static WORDS: LazyLock<Set<&'static [u8]>> = LazyLock::new(|| {
@@ -70,6 +74,45 @@ pub(super) fn are_all(value: &[u8]) -> bool {
         };
     }
     true
+}
+
+/// The value, with dots that mean nothing to the detector written as letters; `None` for one that would still take it
+/// too long, which no honest value does: kilobytes of backticks with hardly anything between them.
+///
+/// At each dot (or backtick) of a word the detector looks up all that stands before it, so a long word full of dots
+/// costs the square of its length: seconds for 100 kB. Nothing longer than [`LONGEST`] is in the table, and a word so
+/// long is a bareword whatever it holds; so a dot that far behind any place where a word can begin may be any letter.
+pub(super) fn without_deep_dots(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut calm = Cow::Borrowed(value);
+    // Where the present run of bytes that can be one word begins, and what the detector will copy.
+    let (mut run, mut copied) = (0, 0usize);
+    // Where a word may have begun at the latest, and behind which dots the last three parts of it begin.
+    let (mut start, mut parts) = (0, [0; 3]);
+    for (at, byte) in value.iter().enumerate() {
+        if ends_a_word(*byte) || *byte < 0x20 {
+            (run, start, parts) = (at + 1, at + 1, [at + 1; 3]);
+        } else if byte.is_ascii_digit() {
+            // What begins with digits is a number, and a word begins behind it.
+            start = at + 1;
+        } else if *byte == b'`' {
+            // Where a word could begin, it begins a name in backticks, and a word may follow that.
+            start = at + 1;
+            copied += at - run;
+        } else if *byte == b'.' {
+            copied += at - run;
+            let ends_a_token = |from: usize| from == at || value.get(from..at).is_some_and(is_known);
+            if parts.into_iter().chain([start]).any(ends_a_token) {
+                start = at + 1;
+            } else if at - start > LONGEST
+                && let Some(dot) = calm.to_mut().get_mut(at)
+            {
+                *dot = b'x';
+                copied -= at - run;
+            }
+            parts = [parts[1], parts[2], at + 1];
+        }
+    }
+    (copied <= MOST_COPIED).then_some(calm)
 }
 
 fn is_operator(byte: u8) -> bool {
@@ -131,6 +174,7 @@ fn number(rest: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transform::vectors::noise;
 
     #[test]
     fn words_and_numbers() {
@@ -168,6 +212,59 @@ mod tests {
         ] {
             assert!(!are_all(other.as_bytes()), "{other}");
         }
+    }
+
+    /// Dots may only be written as letters where the detector sees no difference.
+    #[test]
+    fn deep_dots_mean_nothing() {
+        let pieces = [
+            "a",
+            "b1",
+            "select",
+            "union",
+            ".",
+            ".",
+            ".",
+            ".",
+            "md5",
+            "dbms_lock",
+            "1",
+            "x",
+            "longerword",
+            "`",
+            "_",
+            "from",
+            "utl_inaddr",
+            "get_host_address",
+            "12.5",
+            "e",
+            "0x1f",
+            "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+        ];
+        let others = [" ", "--", "'", "(", ")", "=", ",", "or", "1", "/*", "\""];
+        let picks: Vec<u8> = (0..u8::try_from(pieces.len()).unwrap()).collect();
+        let (mut seed, mut changed, mut found) = (9, 0, 0);
+        for round in 0..60_000 {
+            let mut text = String::new();
+            for pick in noise(&mut seed, &picks, 4 + round % 40) {
+                text.push_str(pieces[usize::from(pick)]);
+                if noise(&mut seed, b"0123456789abcdefghijklmnopqrstuv", 1) == b"0" {
+                    text.push_str(others[usize::from(noise(&mut seed, &picks, 1)[0]) % others.len()]);
+                }
+            }
+            let calm = without_deep_dots(text.as_bytes()).unwrap();
+            changed += usize::from(*calm != *text.as_bytes());
+            let (one, two) = (libinjectionrs::detect_sqli(text.as_bytes()), libinjectionrs::detect_sqli(&calm));
+            found += usize::from(one.is_injection());
+            let shape = |result: libinjectionrs::DetectionResult| result.fingerprint.map(|f| f.as_bytes().to_vec());
+            assert_eq!(one.is_injection(), two.is_injection(), "{text}");
+            assert_eq!(shape(one), shape(two), "{text}");
+        }
+        assert!(changed > 1_000 && found > 100, "{changed} {found}");
+        let long = ".a".repeat(50_000);
+        let calm = without_deep_dots(long.as_bytes()).unwrap();
+        assert!(calm.iter().filter(|byte| **byte == b'.').count() < LONGEST);
+        assert!(without_deep_dots("a`".repeat(50_000).as_bytes()).is_none());
     }
 
     /// What this module rests on: no shape is made of these tokens alone.

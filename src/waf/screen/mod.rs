@@ -27,10 +27,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use walk::{Phrases, Walker};
 
-/// So many probes are tried against the bytes of a text of any length; more only if the text is long enough to pay.
+/// So many candidates are tried against the bytes of a text of any length; more only if the text is long enough to pay.
 const MANY: usize = 16;
 const LONG: usize = 64;
-/// So few probes are searched for one by one in a text that is not short: each may skip what the others cannot.
+/// So few candidates are searched for one by one in a text that is not short: each may skip what the others cannot.
 const FEW: u32 = 3;
 const SHORT: usize = 64;
 /// What starting a check costs beside reading, in bytes.
@@ -39,16 +39,16 @@ const CHECK_COST: usize = 8;
 /// Operators by number, as bits.
 pub(crate) type Bits = [u64];
 
-/// The operators that are screened together. A bit stands for a probe: an operator that this screen knows.
+/// The operators that are screened together. A bit stands for a candidate: an operator that this screen knows.
 #[derive(Default)]
 pub(crate) struct Screen {
     prefix: Option<Prefix>,
-    probes: Vec<Probe>,
-    /// For each operator of the rule set its probe.
+    candidates: Vec<Candidate>,
+    /// For each operator of the rule set its candidate.
     numbers: Vec<Option<u16>>,
 }
 
-struct Probe {
+struct Candidate {
     operator: usize,
     check: Arc<Check>,
 }
@@ -72,26 +72,35 @@ enum Source {
 impl Check {
     /// Whether a match begins at byte `from` or later.
     fn matches_from(&self, operator: Option<&Operator>, text: &[u8], from: usize) -> bool {
-        let search = match &self.source {
-            Source::Pattern(pattern, search) => search.get_or_init(|| Search::of(pattern).map(Box::new)).as_ref(),
-            Source::Phrases(_) => None,
-        };
+        let search = self.search();
         let found = search.and_then(|search| search.matches_from(text, from));
         found.unwrap_or_else(|| operator.is_some_and(|operator| operator.matches_from(text, from)))
     }
 
-    /// Whether a match begins at byte `at`, where the table does not tell.
-    fn begins_at(&self, operator: Option<&Operator>, text: &[u8], at: usize) -> bool {
+    /// Whether a match begins at byte `at`, where the table does not tell, and how many bytes it took to find out.
+    fn begins_at(&self, operator: Option<&Operator>, text: &[u8], at: usize) -> (bool, usize) {
+        let rest = text.get(at..).unwrap_or_default();
+        if let Source::Phrases(phrases) = &self.source {
+            return phrases.begin(rest);
+        }
+        match self.search().map(|search| search.begins_at(text, at)) {
+            Some((Some(begins), read)) => (begins, read),
+            // Its engine does not tell how far it read.
+            _ => (operator.is_some_and(|operator| operator.begins_at(text, at)), rest.len()),
+        }
+    }
+
+    fn search(&self) -> Option<&Search> {
         match &self.source {
-            Source::Pattern(..) => operator.is_some_and(|operator| operator.begins_at(text, at)),
-            Source::Phrases(phrases) => phrases.begin(text.get(at..).unwrap_or_default()),
+            Source::Pattern(pattern, search) => search.get_or_init(|| Search::of(pattern).map(Box::new)).as_deref(),
+            Source::Phrases(_) => None,
         }
     }
 
     /// How many bytes the checks of one text may read before it is searched as a whole.
     fn patience(&self, length: usize) -> usize {
-        // A pattern too large for its table is too large for a quick search as well.
-        if self.automaton.is_whole() { length / 2 + 64 } else { 16 * length + 64 }
+        // A pattern too large for its table builds many states in a search as well.
+        if self.automaton.is_whole() { length / 2 + 64 } else { 2 * length + 64 }
     }
 }
 
@@ -140,7 +149,7 @@ impl std::fmt::Debug for Checks {
 
 impl std::fmt::Debug for Screen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Screen").field("probes", &self.probes.len()).field("bytes", &self.memory()).finish()
+        f.debug_struct("Screen").field("candidates", &self.candidates.len()).field("bytes", &self.memory()).finish()
     }
 }
 
@@ -150,34 +159,34 @@ pub(crate) struct Scratch {
     wanted: Vec<u64>,
     /// What was wanted when the pass began.
     at_first: Vec<u64>,
-    /// Bytes that the checks of a probe have read.
+    /// Bytes that the checks of a candidate have read.
     spent: Vec<usize>,
     touched: Vec<u16>,
     columns: Columns,
     /// Probes of the last pass whose leftmost match begins at a place that is known.
     starts: Vec<(u16, usize)>,
-    /// Bytes that each probe has read, if somebody counts.
+    /// Bytes that each candidate has read, if somebody counts.
     reads: Option<Vec<usize>>,
 }
 
 impl Scratch {
-    /// Whether to count what each probe reads.
+    /// Whether to count what each candidate reads.
     pub(crate) fn count_reads(&mut self, count: bool) {
         self.reads = count.then(Vec::new);
     }
 
-    fn note(&mut self, probe: usize, bytes: usize) {
+    fn note(&mut self, candidate: usize, bytes: usize) {
         if let Some(reads) = &mut self.reads {
-            if reads.len() <= probe {
-                reads.resize(probe + 1, 0);
+            if reads.len() <= candidate {
+                reads.resize(candidate + 1, 0);
             }
-            if let Some(read) = reads.get_mut(probe) {
+            if let Some(read) = reads.get_mut(candidate) {
                 *read += bytes;
             }
         }
     }
 
-    /// Which probes matched where in the last scan, as far as that is known.
+    /// Which candidates matched where in the last scan, as far as that is known.
     pub(crate) fn starts(&self) -> &[(u16, usize)] {
         &self.starts
     }
@@ -188,34 +197,34 @@ impl Screen {
     pub(crate) fn build(operators: &[Operator], chosen: impl Iterator<Item = usize>, checks: &Checks) -> Self {
         let chosen: Vec<usize> = chosen.collect();
         checks.make(operators, &chosen);
-        let mut probes = Vec::new();
+        let mut candidates = Vec::new();
         let mut numbers = vec![None; operators.len()];
         for operator in chosen {
             let Some(slot) = numbers.get_mut(operator).filter(|slot| slot.is_none()) else { continue };
             let Some(Some(check)) = checks.0.get(operator).and_then(OnceLock::get) else { continue };
-            let Ok(number) = u16::try_from(probes.len()) else { continue };
+            let Ok(number) = u16::try_from(candidates.len()) else { continue };
             *slot = Some(number);
-            probes.push(Probe { operator, check: Arc::clone(check) });
+            candidates.push(Candidate { operator, check: Arc::clone(check) });
         }
-        let automata: Vec<&Automaton> = probes.iter().map(|probe| &probe.check.automaton).collect();
-        Self { prefix: Some(Prefix::build(&automata)), probes, numbers }
+        let automata: Vec<&Automaton> = candidates.iter().map(|candidate| &candidate.check.automaton).collect();
+        Self { prefix: Some(Prefix::build(&automata)), candidates, numbers }
     }
 
-    /// The probe of an operator, if it is screened.
-    pub(crate) fn probe(&self, operator: usize) -> Option<usize> {
+    /// The candidate of an operator, if it is screened.
+    pub(crate) fn candidate(&self, operator: usize) -> Option<usize> {
         self.numbers.get(operator).copied().flatten().map(usize::from)
     }
 
     /// The operators that have read something since this was asked last, with the bytes.
     pub(crate) fn reads(&self, scratch: &mut Scratch) -> Vec<(usize, usize)> {
         let reads = scratch.reads.as_mut().map(std::mem::take).unwrap_or_default();
-        let read = self.probes.iter().zip(reads).filter(|(_, bytes)| *bytes > 0);
-        read.map(|(probe, bytes)| (probe.operator, bytes)).collect()
+        let read = self.candidates.iter().zip(reads).filter(|(_, bytes)| *bytes > 0);
+        read.map(|(candidate, bytes)| (candidate.operator, bytes)).collect()
     }
 
-    /// Words of a set of probes.
+    /// Words of a set of candidates.
     pub(crate) fn words(&self) -> usize {
-        self.probes.len().div_ceil(64)
+        self.candidates.len().div_ceil(64)
     }
 
     /// Bytes of memory, without the automata.
@@ -223,7 +232,7 @@ impl Screen {
         self.prefix.as_ref().map_or(0, Prefix::memory)
     }
 
-    /// Sets in `hits` the bits of those `wanted` probes that match somewhere in `text`. Returns the bytes read.
+    /// Sets in `hits` the bits of those `wanted` candidates that match somewhere in `text`. Returns the bytes read.
     pub(crate) fn scan(
         &self,
         operators: &[Operator],
@@ -249,9 +258,9 @@ impl Screen {
         self.pass(operators, text, hits, scratch)
     }
 
-    /// Reads a text once for all wanted probes.
+    /// Reads a text once for all wanted candidates.
     fn pass(&self, operators: &[Operator], text: &[u8], hits: &mut Bits, scratch: &mut Scratch) -> usize {
-        scratch.spent.resize(self.probes.len(), 0);
+        scratch.spent.resize(self.candidates.len(), 0);
         let mut work = text.len();
         let Some(prefix) = &self.prefix else { return 0 };
         let mut columns = std::mem::take(&mut scratch.columns);
@@ -284,7 +293,7 @@ impl Screen {
         work
     }
 
-    /// Takes out of the wanted probes those that a text cannot match for the bytes it lacks; returns how many stay.
+    /// Takes out of the wanted candidates those that a text cannot match for the bytes it lacks; returns how many stay.
     fn drop_impossible(&self, length: usize, bytes: ByteSet, scratch: &mut Scratch) -> u32 {
         let mut left = 0;
         for (number, word) in scratch.wanted.iter_mut().enumerate() {
@@ -292,8 +301,8 @@ impl Screen {
             while open != 0 {
                 let bit = open.trailing_zeros();
                 open &= open - 1;
-                let probe = self.probes.get(number * 64 + bit as usize);
-                if probe.is_some_and(|probe| probe.check.needs.met_by(length, bytes)) {
+                let candidate = self.candidates.get(number * 64 + bit as usize);
+                if candidate.is_some_and(|candidate| candidate.check.needs.met_by(length, bytes)) {
                     left += 1;
                 } else {
                     *word &= !(1 << bit);
@@ -306,14 +315,14 @@ impl Screen {
     /// Asks the wanted operators one by one.
     fn search_each(&self, operators: &[Operator], text: &[u8], hits: &mut Bits, scratch: &mut Scratch) -> usize {
         let mut work = 0;
-        for (number, probe) in self.probes.iter().enumerate() {
+        for (number, candidate) in self.candidates.iter().enumerate() {
             let (word, bit) = (number / 64, 1 << (number % 64));
             if scratch.wanted.get(word).is_none_or(|wanted| wanted & bit == 0) {
                 continue;
             }
             work += text.len();
             scratch.note(number, text.len());
-            let matches = probe.check.matches_from(operators.get(probe.operator), text, 0);
+            let matches = candidate.check.matches_from(operators.get(candidate.operator), text, 0);
             if matches && let Some(hits) = hits.get_mut(word) {
                 *hits |= bit;
             }
@@ -321,7 +330,7 @@ impl Screen {
         work
     }
 
-    /// Whether a probe matches at a place, whether that decides on the whole text, and how many bytes it took.
+    /// Whether a candidate matches at a place, whether that decides on the whole text, and how many bytes it took.
     fn check(
         &self,
         operators: &[Operator],
@@ -330,20 +339,19 @@ impl Screen {
         at: usize,
         scratch: &mut Scratch,
     ) -> (bool, bool, usize) {
-        let Some(probe) = self.probes.get(number) else { return (false, true, 0) };
-        let operator = operators.get(probe.operator);
+        let Some(candidate) = self.candidates.get(number) else { return (false, true, 0) };
+        let operator = operators.get(candidate.operator);
         let rest = text.get(at..).unwrap_or_default();
-        let (begins, read) = probe.check.automaton.begins(text, at);
+        let (begins, read) = candidate.check.automaton.begins(text, at);
         let (matches, read) = match begins {
-            // Its engine does not tell how far it read.
-            Begins::Unknown => (probe.check.begins_at(operator, text, at), rest.len().min(4 * read)),
+            Begins::Unknown => candidate.check.begins_at(operator, text, at),
             known => (known == Begins::Yes, read),
         };
         let read = read + CHECK_COST;
         scratch.note(number, read);
         if matches {
             // Places are tried in order, so this match is the leftmost.
-            if let (true, Ok(number)) = (probe.check.keeps_start, u16::try_from(number)) {
+            if let (true, Ok(number)) = (candidate.check.keeps_start, u16::try_from(number)) {
                 scratch.starts.push((number, at));
             }
             return (true, true, read);
@@ -353,11 +361,11 @@ impl Screen {
             scratch.touched.push(u16::try_from(number).unwrap_or(u16::MAX));
         }
         *spent += read;
-        if *spent <= probe.check.patience(text.len()) {
+        if *spent <= candidate.check.patience(text.len()) {
             return (false, false, read);
         }
         scratch.note(number, rest.len());
-        let matches = probe.check.matches_from(operator, text, at);
+        let matches = candidate.check.matches_from(operator, text, at);
         (matches, true, read + rest.len())
     }
 }

@@ -9,7 +9,7 @@ use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
 use regex_automata::util::pool::Pool;
 use regex_automata::util::prefilter::Prefilter;
-use regex_automata::{Input, MatchKind};
+use regex_automata::{Anchored, Input, MatchKind};
 use regex_syntax::hir::Hir;
 
 /// Bytes of states.
@@ -41,6 +41,24 @@ impl Search {
         let source = dfa.clone();
         let make: MakeCache = Box::new(move || source.create_cache());
         Some(Self { dfa, caches: Pool::new(make) })
+    }
+
+    /// Whether a match begins at byte `at` exactly, `None` if it cannot be told, and how many bytes that took.
+    pub(super) fn begins_at(&self, text: &[u8], at: usize) -> (Option<bool>, usize) {
+        let mut cache = self.caches.get();
+        let rest = text.get(at..).unwrap_or_default();
+        let input = Input::new(text).range(at.min(text.len())..).anchored(Anchored::Yes);
+        let Ok(mut state) = self.dfa.start_state_forward(&mut cache, &input) else { return (None, 0) };
+        for (read, byte) in rest.iter().enumerate() {
+            match self.dfa.next_state(&mut cache, state, *byte) {
+                Err(_) => return (None, read),
+                Ok(next) if next.is_match() => return (Some(true), read + 1),
+                Ok(next) if next.is_dead() => return (Some(false), read + 1),
+                Ok(next) => state = next,
+            }
+        }
+        let end = self.dfa.next_eoi_state(&mut cache, state);
+        (end.ok().map(|end| end.is_match()), rest.len())
     }
 
     /// Whether the pattern matches from byte `from` on; `None` if it cannot be told.

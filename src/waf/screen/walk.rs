@@ -166,18 +166,18 @@ impl Phrases {
         self.list.get(phrase as usize).is_some_and(|phrase| phrase.len() == read as usize)
     }
 
-    /// Whether a phrase begins at the start of `text`.
-    pub(super) fn begin(&self, text: &[u8]) -> bool {
+    /// Whether a phrase begins at the start of `text`, and how many bytes it took to tell.
+    pub(super) fn begin(&self, text: &[u8]) -> (bool, usize) {
         let mut range = (0, self.len());
         for (byte, read) in text.iter().zip(0u32..) {
             match self.narrow(range, read, *byte) {
                 Some(narrower) => range = narrower,
-                None => return false,
+                None => return (false, read as usize + 1),
             }
             if self.is_whole(range.0, read + 1) {
-                return true;
+                return (true, read as usize + 1);
             }
         }
-        false
+        (false, text.len())
     }
 }
