@@ -1,5 +1,5 @@
 # The commands of this project. Each recipe is short; logic lives in Rust.
-.PHONY: demo test check suite fuzz bench verdicts doc setup
+.PHONY: demo test check suite fuzz bench engine verdicts doc setup
 
 # Sets up, builds, and runs the whole gate on loopback with sample replicas.
 demo: setup
@@ -33,6 +33,11 @@ bench:
 
 doc:
 	cargo doc --workspace --no-deps
+
+# What a transaction costs beside libmodsecurity, on unseen texts: make engine CRS=/opt/coreruleset
+engine:
+	cargo build --release
+	python3 benches/engine.py --crs $(CRS)
 
 # The same verdicts as libmodsecurity: needs libmodsecurity3 and a Core Rule Set: make verdicts CRS=/opt/coreruleset
 verdicts:

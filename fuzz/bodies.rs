@@ -56,15 +56,15 @@ pub(crate) fn body(data: &[u8]) {
     let _ = bodies_of::multipart::parse(data, b"multipart/form-data; boundary=b", &Default::default());
 }
 
-/// The rules judge any request in bounded time, and say the same twice: the core rules, or with `GATEHOUSE_CRS_DIR` the
-/// Core Rule Set at its highest level.
+/// The rules judge any request in bounded time, and with and without the plan alike: the core rules, or with
+/// `GATEHOUSE_CRS_DIR` the Core Rule Set at its highest level.
 pub(crate) fn transaction(data: &[u8]) {
     let rules = rules();
     let (head, body) = match wire::find_end(data, 0) {
         Some(end) => data.split_at(end),
         None => (data, &[] as &[u8]),
     };
-    let judge = || {
+    let judge = |planned: bool| {
         let read = wire::lenient(head);
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let connection = Connection {
@@ -76,6 +76,9 @@ pub(crate) fn transaction(data: &[u8]) {
             now: SystemTime::UNIX_EPOCH,
         };
         let mut transaction = Transaction::new(rules.clone(), None, connection);
+        if !planned {
+            transaction.unscreened();
+        }
         transaction.request_line(read.method, read.target, read.version);
         for (name, value) in &read.headers {
             transaction.request_header(name, value);
@@ -83,9 +86,9 @@ pub(crate) fn transaction(data: &[u8]) {
         let first = transaction.request_headers_done().map(|i| (i.status, i.rule_id));
         let second = transaction.request_body(body).map(|i| (i.status, i.rule_id));
         transaction.finish();
-        (first, second)
+        (first, second, transaction.outcome().clone())
     };
-    assert_eq!(judge(), judge());
+    assert_eq!(judge(true), judge(false));
 }
 
 fn rules() -> &'static Arc<Ruleset> {

@@ -23,7 +23,7 @@ fn text(path: &Path) -> String {
 
 #[test]
 fn the_core_rules_pass_their_tests_in_both_modes() {
-    let output = rules(&["test", &text(&root().join("rules/tests"))]);
+    let output = rules(&["test", "--cross-check", &text(&root().join("rules/tests"))]);
     assert!(output.status.success(), "{}", said(&output));
     let stages: usize = said(&output).split(' ').next().unwrap().parse().unwrap();
     assert!(stages > 1_300, "{stages} stages only");
@@ -46,7 +46,7 @@ fn the_core_rule_set_passes_its_tests_in_both_modes() {
         std::fs::read_dir(crs.join("rules")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|e| e == "conf"));
     files.sort();
-    let mut arguments = vec!["test".to_owned(), text(&tests), "--overrides".to_owned()];
+    let mut arguments = vec!["test".to_owned(), text(&tests), "--cross-check".to_owned(), "--overrides".to_owned()];
     arguments.push(text(&conformance.join("crs-overrides.yaml")));
     arguments.push("--rules".to_owned());
     arguments.extend([text(&setup), text(&conformance.join("crs-tests.conf"))]);

@@ -141,6 +141,37 @@ fn a_transaction_that_costs_too_much_is_interrupted() {
 }
 
 #[test]
+fn a_transaction_that_tolerates_its_limit_goes_on() {
+    let rules = compiled(
+        "SecGatehouseWorkLimit 1048576\nSecRequestBodyNoFilesLimit 10000000\n\
+         SecRule ARGS \"@rx never|x{9}y\" \"id:1,phase:2,deny\"",
+    );
+    let body = format!("a={}", "x".repeat(2 << 20));
+    let mut transaction = begin(&rules);
+    transaction.tolerate_exhaustion();
+    assert_eq!(send(&mut transaction, "/", body.as_bytes()), None);
+    assert!(transaction.outcome().exhausted && transaction.outcome().interruption.is_none());
+}
+
+#[test]
+fn costs_tell_who_read_how_much() {
+    let rules = compiled(
+        "SecRule ARGS \"@rx a[0-9]+z\" \"id:1,phase:2,pass,t:none,t:lowercase\"\n\
+         SecRule ARGS \"@rx q\" \"id:2,phase:2,pass\"\nSecRule ARGS \"@contains 5\" \"id:3,phase:2,pass\"",
+    );
+    let mut transaction = begin(&rules);
+    send(&mut transaction, "/", b"");
+    assert_eq!(transaction.costs(), crate::Costs::default(), "nobody has asked");
+    let mut transaction = begin(&rules);
+    transaction.count_costs();
+    send(&mut transaction, &format!("/?x={}", "A1".repeat(500)), b"");
+    let costs = transaction.costs();
+    let of = |id: u64| costs.rules.iter().find(|(rule, _)| *rule == id).map_or(0, |(_, bytes)| *bytes);
+    assert!(costs.transformations >= 1000 && of(3) >= 1000, "{costs:?}");
+    assert_eq!(of(2), 0, "no value holds what its pattern needs: {costs:?}");
+}
+
+#[test]
 fn persistent_collections_outlive_a_transaction() {
     let rules = compiled(
         "SecAction \"id:1,phase:1,nolog,pass,initcol:ip=%{REMOTE_ADDR},setvar:ip.n=+1\"\n\
