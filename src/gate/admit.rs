@@ -201,10 +201,14 @@ fn phase(
     let Some(mut inspection) = x.inspection.take() else { return Continue(()) };
     let started = Instant::now();
     let verdict = judge(&mut inspection);
+    let overrun = inspection.overrun();
     x.inspection = Some(inspection);
     let slot = usize::from(stage == Stage::RequestBody);
     if let Some(spent) = x.spent.phases.get_mut(slot) {
         *spent = started.elapsed();
+    }
+    if let Some(overrun) = overrun {
+        x.settle::<()>(stage, Mode::Detect, Err(overrun))?;
     }
     x.settle(stage, mode, verdict)?;
     Continue(())

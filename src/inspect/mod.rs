@@ -32,6 +32,9 @@ const SCORES: [(&str, &str); 4] = [
     ("crs_outbound", "blocking_outbound_anomaly_score"),
 ];
 
+/// What is said of an inspection that ran into its work limit.
+const OVERRUN: &str = "inspection took more work than its limit";
+
 /// The stage: one compiled rule set and how much of a message it gets to see.
 pub struct Inspect {
     rules: Option<Arc<waf::Ruleset>>,
@@ -158,7 +161,8 @@ impl Inspect {
         for (name, value) in head.headers {
             transaction.request_header(name, value);
         }
-        Some(Inspection { transaction, response_bodies: self.response_bodies })
+        let (response_bodies, on_budget) = (self.response_bodies, self.on_budget);
+        Some(Inspection { transaction, response_bodies, on_budget, overrun_told: false })
     }
 }
 
@@ -166,6 +170,9 @@ impl Inspect {
 pub struct Inspection {
     transaction: waf::Transaction,
     response_bodies: bool,
+    on_budget: OnBudget,
+    /// Whether it was told that the work limit was reached.
+    overrun_told: bool,
 }
 
 impl Inspection {
@@ -228,6 +235,13 @@ impl Inspection {
         self.transaction.finish();
     }
 
+    /// Once, where the work limit was reached and lets pass: what is to be recorded of it.
+    pub fn overrun(&mut self) -> Option<Refusal> {
+        let tell = self.on_budget == OnBudget::Detect && self.exhausted() && !self.overrun_told;
+        self.overrun_told |= tell;
+        tell.then(|| Refusal::new(Reason::RequestRules(413), OVERRUN))
+    }
+
     /// The ids of the rules that have read anything and how many bytes; empty unless `waf.rule_costs` is on.
     pub fn costs(&self) -> Vec<(u64, u64)> {
         self.transaction.costs().rules
@@ -260,7 +274,7 @@ fn refused(transaction: &waf::Transaction, interruption: &waf::Interruption, rea
     let outcome = transaction.outcome();
     let detail = match (interruption.rule_id, &outcome.body_error) {
         (0, Some(error)) => error.clone(),
-        (0, None) if outcome.exhausted => "inspection took more work than its limit".to_owned(),
+        (0, None) if outcome.exhausted => OVERRUN.to_owned(),
         (0, None) => "a limit of the rule engine".to_owned(),
         (id, _) => format!("rule {id}"),
     };

@@ -77,6 +77,29 @@ async fn a_response_is_judged_before_its_head_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_takes_too_much_work_is_refused_or_passes_as_declared() {
+    const RULES: &str = "SecGatehouseWorkLimit 1048576\n\
+        SecRule ARGS|REQUEST_BODY \"@rx z{9}y\" \"id:9402,phase:2,deny,status:403,t:none,log\"\n";
+    let body = format!("q={}", "z1".repeat(1_000_000));
+    for (on_budget, status, enforced) in [("block", 413, true), ("detect", 200, false)] {
+        let replica = Replica::plain().await;
+        let config = format!("[waf]\nrules = \"own.conf\"\non_budget = \"{on_budget}\"\n");
+        let gate = Gate::start_with(&[replica.address], &config, |dir| {
+            std::fs::write(dir.path().join("own.conf"), RULES).unwrap();
+        })
+        .await;
+        let kind = "application/x-www-form-urlencoded";
+        let reply = H1::tls(gate.tls).await.post("/", kind, body.as_bytes()).await;
+        assert_eq!(reply.status, status, "{on_budget}");
+        let event = gate.event(&reply).await;
+        let finding = &event["gatehouse"]["findings"][0];
+        assert_eq!(finding["enforced"], enforced, "{event}");
+        assert!(finding["detail"].as_str().unwrap().contains("more work than its limit"), "{event}");
+        assert_eq!(gate.metric("gatehouse_waf_exhausted_total").await, 1.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_is_judged_whatever_it_says_it_is() {
     let replica = Replica::plain().await;
     let gate = Gate::start(&[replica.address], "").await;
