@@ -3,7 +3,8 @@
 //!
 //! Text goes one way: `seclang` parses it into a tree with places, `compile` turns the tree into a [`Ruleset`] (flat,
 //! immutable, `Send + Sync`) or reports every fault, and a [`Transaction`] runs the rules of five phases over one
-//! request and its response. The engine knows bytes, not sockets: no I/O, clock, thread or log line.
+//! request and its response. The engine knows bytes, not sockets: no I/O, clock or log line, and threads only while it
+//! compiles.
 //!
 //! ```
 //! use std::net::{IpAddr, Ipv4Addr};

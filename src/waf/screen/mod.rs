@@ -1,10 +1,10 @@
 //! Many operators on one text in one pass: which of them match?
 //!
 //! A text is read once for all patterns (`@rx` in linear time) and phrases (`@pm`) together. At each place [`Prefix`]
-//! tells from the next few bytes which of them may begin there, and those are checked right there, each by an automaton
-//! of its own that is anchored and built in full when the rules are loaded. A pattern whose checks have read as much as
-//! the text holds is searched for once in the ordinary way, so no text costs more than about twice that. The answer is
-//! exact; where the match lies and what its groups hold is left to the operator itself.
+//! tells from the next few bytes which of them may begin there, and those are checked right there, each by a small
+//! automaton of its own that is anchored and built when the rules are loaded. A pattern whose checks have read half of
+//! what the text holds (twice as much, if it is a large one) is searched for once in the ordinary way, so no text costs
+//! more than a few passes. The answer is exact; what the groups of a match hold is left to the operator itself.
 
 mod automaton;
 mod existence;
