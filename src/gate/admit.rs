@@ -83,7 +83,7 @@ pub async fn admit(
     hold::may_come(&x.headers, &route, &s)?;
 
     if route.inspect && begin(x) {
-        phase(x, Stage::RequestHead, |inspection| inspection.head())?;
+        x.inspect(Stage::RequestHead, |inspection| inspection.head())?;
     }
     x.stage = Stage::RequestBody;
     let wants_body = x.inspection.as_ref().is_some_and(|inspection| inspection.wants_body());
@@ -96,7 +96,7 @@ pub async fn admit(
     };
     if x.inspection.is_some() {
         let bytes = held.bytes();
-        phase(x, Stage::RequestBody, |inspection| heavy::run(bytes.len(), || inspection.body(bytes)))?;
+        x.inspect(Stage::RequestBody, |inspection| heavy::run(bytes.len(), || inspection.body(bytes)))?;
     }
     Continue(Admitted { body: held })
 }
@@ -189,29 +189,6 @@ fn show(x: &mut Exchange) {
         }
         x.spent.phases[0] = started.elapsed();
     }
-}
-
-/// Runs one phase of the rules on the request.
-fn phase(
-    x: &mut Exchange,
-    stage: Stage,
-    judge: impl FnOnce(&mut crate::inspect::Inspection) -> Result<(), Refusal>,
-) -> ControlFlow<Refusal> {
-    let mode = x.snapshot.inspect.mode();
-    let Some(mut inspection) = x.inspection.take() else { return Continue(()) };
-    let started = Instant::now();
-    let verdict = judge(&mut inspection);
-    let overrun = inspection.overrun();
-    x.inspection = Some(inspection);
-    let slot = usize::from(stage == Stage::RequestBody);
-    if let Some(spent) = x.spent.phases.get_mut(slot) {
-        *spent = started.elapsed();
-    }
-    if let Some(overrun) = overrun {
-        x.settle::<()>(stage, Mode::Detect, Err(overrun))?;
-    }
-    x.settle(stage, mode, verdict)?;
-    Continue(())
 }
 
 /// A head that could not become a request: finds out who sent it and shows it to the rules, for the record. It is

@@ -139,6 +139,34 @@ impl Exchange {
         }
     }
 
+    /// Runs one phase of the rules, if there are any.
+    pub(super) fn inspect(
+        &mut self,
+        stage: Stage,
+        judge: impl FnOnce(&mut Inspection) -> Result<(), Refusal>,
+    ) -> ControlFlow<Refusal> {
+        let mode = self.snapshot.inspect.mode();
+        let Some(mut inspection) = self.inspection.take() else { return ControlFlow::Continue(()) };
+        let started = Instant::now();
+        let verdict = judge(&mut inspection);
+        let overrun = inspection.overrun();
+        self.inspection = Some(inspection);
+        let slot = match stage {
+            Stage::RequestHead => 0,
+            Stage::RequestBody => 1,
+            Stage::ResponseHead => 2,
+            _ => 3,
+        };
+        if let Some(spent) = self.spent.phases.get_mut(slot) {
+            *spent = started.elapsed();
+        }
+        if let Some(overrun) = overrun {
+            self.settle::<()>(stage, Mode::Detect, Err(overrun))?;
+        }
+        self.settle(stage, mode, verdict)?;
+        ControlFlow::Continue(())
+    }
+
     /// Refuses the request at the station it is at, unless it has been refused already.
     pub fn refuse(&mut self, refusal: Refusal) -> &Refusal {
         if self.refusal.is_none() {

@@ -8,10 +8,9 @@ use super::exchange::Exchange;
 use super::heavy;
 use crate::audit::Stage;
 use crate::inspect::Inspection;
-use crate::verdict::{Mode, Refusal};
+use crate::verdict::Refusal;
 use bytes::{Bytes, BytesMut};
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 /// A response body on its way through the rules.
 #[derive(Debug, Default)]
@@ -86,23 +85,8 @@ fn phase(
     stage: Stage,
     judge: impl FnOnce(&mut Inspection) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
-    let mode = x.snapshot.inspect.mode();
-    let Some(mut inspection) = x.inspection.take() else { return Ok(()) };
-    let started = Instant::now();
-    let verdict = judge(&mut inspection);
-    let overrun = inspection.overrun();
-    x.inspection = Some(inspection);
-    let slot = if stage == Stage::ResponseHead { 2 } else { 3 };
-    if let Some(spent) = x.spent.phases.get_mut(slot) {
-        *spent = started.elapsed();
-    }
-    if let Some(overrun) = overrun
-        && let ControlFlow::Break(refusal) = x.settle::<()>(stage, Mode::Detect, Err(overrun))
-    {
-        return Err(refusal);
-    }
-    match x.settle(stage, mode, verdict) {
-        ControlFlow::Continue(_) => Ok(()),
+    match x.inspect(stage, judge) {
+        ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(refusal) => Err(refusal),
     }
 }

@@ -1,4 +1,4 @@
-//! Hash tables whose keys come from rules, not from the network.
+//! A quick hash, and hash tables that use it, whose keys come from rules, not from the network.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -8,6 +8,13 @@ pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
 
 /// A set of the same kind.
 pub(crate) type Set<K> = HashSet<K, BuildHasherDefault<Quick>>;
+
+/// The hash of some bytes.
+pub(crate) fn of(bytes: &[u8]) -> u64 {
+    let mut hasher = Quick::default();
+    hasher.write(bytes);
+    hasher.finish()
+}
 
 /// Multiplies and rotates.
 #[derive(Debug, Default)]

@@ -7,13 +7,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench fails by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a bench fails by panicking")]
 
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use gatehouse_waf::files::Disk;
-use gatehouse_waf::{Connection, Mode, Ruleset, Source, Transaction};
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use gatehouse_waf::{Mode, Ruleset, Transaction};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use support::{Dice, connection, core_rule_set, core_rules};
 
 const WORDS: &str = "the a moved team target this plan owner slow while branch cost was open reviews phase release later \
                      metric run retry job queue worker index table value error ticket please look first support gets \
@@ -26,17 +27,7 @@ const CODE: [&str; 5] = [
     "## NAME\n\n- [ ] `NAME` must be **done**\n",
 ];
 
-/// xorshift64*.
-struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % sides
-    }
-
     fn word(&mut self) -> &'static str {
         let words: Vec<&str> = WORDS.split_whitespace().collect();
         words[self.roll(words.len())]
@@ -61,32 +52,8 @@ impl Dice {
     }
 }
 
-fn compiled(paths: Vec<PathBuf>, own: &str) -> Arc<Ruleset> {
-    let mut sources = vec![Source { name: "own.conf".to_owned(), text: own.to_owned() }];
-    let read =
-        |path: &PathBuf| Source { name: path.display().to_string(), text: std::fs::read_to_string(path).unwrap() };
-    sources.extend(paths.iter().map(read));
-    Arc::new(Ruleset::compile(&sources, &Disk).unwrap_or_else(|f| panic!("{f:#?}")).0)
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| path.extension().is_some_and(|e| e == "conf"));
-    found.sort();
-    found
-}
-
 fn run(rules: &Arc<Ruleset>, target: &str, body: &[u8]) {
-    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let connection = Connection {
-        client: local,
-        client_port: 1,
-        server: local,
-        server_port: 2,
-        unique_id: "u".to_owned(),
-        now: SystemTime::UNIX_EPOCH,
-    };
-    let mut transaction = Transaction::new(Arc::clone(rules), Some(Mode::DetectionOnly), connection);
+    let mut transaction = Transaction::new(Arc::clone(rules), Some(Mode::DetectionOnly), connection());
     transaction.request_line(if body.is_empty() { b"GET" } else { b"POST" }, target.as_bytes(), b"HTTP/1.1");
     transaction.request_header(b"Host", b"gate.example");
     transaction.request_header(b"User-Agent", b"archon/1.2");
@@ -104,13 +71,9 @@ fn transactions(c: &mut Criterion) {
     let own = "SecRequestBodyAccess On\nSecRequestBodyNoFilesLimit 4000000\n\
                SecRule REQUEST_HEADERS:Content-Type \"^application/json\" \
                \"id:2,phase:1,nolog,pass,ctl:requestBodyProcessor=JSON\"\n";
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
-    let core = std::iter::once(rules.join("engine.conf")).chain(files(&rules.join("core"))).collect();
-    let mut sets = vec![("core rules", compiled(core, ""))];
+    let mut sets = vec![("core rules", core_rules())];
     if let Ok(folder) = std::env::var("GATEHOUSE_CRS_DIR").map(PathBuf::from) {
-        let paths =
-            std::iter::once(folder.join("crs-setup.conf.example")).chain(files(&folder.join("rules"))).collect();
-        sets.push(("Core Rule Set", compiled(paths, own)));
+        sets.push(("Core Rule Set", core_rule_set(&folder, own)));
     }
     for (name, rules) in &sets {
         let mut group = c.benchmark_group(*name);

@@ -29,7 +29,7 @@ const LOOK_COST: u64 = 32;
 /// Buffers kept from rule to rule.
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
-    gathered: Gathered,
+    pub(super) gathered: Gathered,
     pub(super) captures: Captures,
     /// The target removals that concern the rule that is running.
     removals: Vec<usize>,

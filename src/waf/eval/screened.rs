@@ -1,10 +1,10 @@
 //! A segment's questions put to the values of the message: which rules can match?
 
+use super::gather::Spot;
 use super::run::Run;
 use super::texts::TextId;
 use crate::plan::{Group, Lane, Layout, Positions};
 use crate::screen::{Scratch, Screen};
-use crate::variable::Shape;
 use std::sync::Arc;
 
 /// Most texts whose answers are kept; rules that ask more of them are run without.
@@ -151,31 +151,22 @@ impl Run<'_> {
         self.workspace.screened = screened;
     }
 
-    /// The values of a target.
-    fn values(&self, group: &Group, into: &mut Vec<TextId>) {
+    /// The values of a target; those of the variables that are screened are all texts of the message.
+    fn values(&mut self, group: &Group, into: &mut Vec<TextId>) {
+        let mut gathered = std::mem::take(&mut self.workspace.gathered);
+        gathered.clear();
+        let view = self.view();
+        view.gather(group.variable, &group.selector, &[], &mut gathered);
+        let excluded = |key| {
+            let name = || view.bytes(key, &gathered).unwrap_or_default();
+            !group.exclusions.is_empty() && group.exclusions.iter().any(|selector| selector.takes(name()))
+        };
         into.clear();
-        let (message, texts) = (self.message, &*self.texts);
-        match group.variable.shape() {
-            Shape::Single => into.extend(message.single(group.variable)),
-            Shape::Collection => message.each(group.variable, |name, value| {
-                let takes = || {
-                    let name = texts.get(name);
-                    group.selector.takes(name) && !group.exclusions.iter().any(|excluded| excluded.takes(name))
-                };
-                if takes() {
-                    into.push(value);
-                }
-            }),
-            Shape::Document => {
-                if group.selector.takes(b"/*") {
-                    into.extend(&message.xml_texts);
-                }
-                if group.selector.takes(b"//@*") {
-                    into.extend(&message.xml_attributes);
-                }
-            }
-            Shape::Persistent => {}
-        }
+        into.extend(gathered.items.iter().filter(|item| !excluded(item.key)).filter_map(|item| match item.value {
+            Spot::Text(text) => Some(text),
+            _ => None,
+        }));
+        self.workspace.gathered = gathered;
     }
 
     fn ask_group(&mut self, screened: &mut Screened, number: usize, group: &Group, value: TextId) {

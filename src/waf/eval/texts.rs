@@ -11,7 +11,6 @@ use crate::byteset::ByteSet;
 use crate::ruleset::{ChainId, Chains};
 use crate::transform::Transformation;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 /// Most bytes of transformed values that are kept; beyond, they are computed for each rule anew.
 const MAX_DERIVED_BYTES: usize = 64 << 20;
@@ -52,7 +51,7 @@ pub(super) struct Texts {
     row_count: usize,
     derived_bytes: usize,
     /// Derived texts by a hash of their bytes, so that equal ones are one.
-    derived: HashMap<u64, TextId, BuildHasherDefault<Direct>>,
+    derived: HashMap<u64, TextId>,
     /// Bytes that transformations have read.
     pub(super) work: u64,
 }
@@ -156,7 +155,8 @@ impl Texts {
 
     /// The derived text of these bytes, a new one if there is none.
     fn intern(&mut self, bytes: Vec<u8>) -> TextId {
-        let hash = hash(&bytes);
+        // Two texts that share a hash are both kept, so nobody gains by finding such a pair.
+        let hash = crate::hashing::of(&bytes);
         if let Some(known) = self.derived.get(&hash).copied()
             && self.get(known) == bytes
         {
@@ -181,34 +181,6 @@ impl Texts {
             self.cells.resize(self.row_count * width, NONE);
         }
         Some(*row as usize * width)
-    }
-}
-
-/// A quick hash. Two texts that share one are both kept, so nobody gains by finding such a pair.
-fn hash(bytes: &[u8]) -> u64 {
-    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
-    let hash = words.iter().fold(bytes.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
-    hash ^ hash >> 29
-}
-
-/// Takes a hash as it is.
-#[derive(Debug, Default)]
-struct Direct(u64);
-
-impl Hasher for Direct {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = hash(bytes);
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -20,7 +20,6 @@ use crate::operator::{Operator, parse_pattern};
 use automaton::{Automaton, Begins};
 use needs::Needs;
 use prefix::{Columns, Prefix};
-use regex_automata::nfa::thompson;
 use regex_syntax::hir::Hir;
 use search::Search;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -163,7 +162,7 @@ pub(crate) struct Scratch {
     spent: Vec<usize>,
     touched: Vec<u16>,
     columns: Columns,
-    /// Probes of the last pass whose leftmost match begins at a place that is known.
+    /// Candidates of the last scan whose leftmost match begins at a place that is known.
     starts: Vec<(u16, usize)>,
     /// Bytes that each candidate has read, if somebody counts.
     reads: Option<Vec<usize>>,
@@ -378,9 +377,7 @@ fn check(operator: &Operator) -> Option<Check> {
         if hir.properties().minimum_len().is_none_or(|least| least == 0) {
             return None;
         }
-        let config = thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None);
-        let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir).ok()?;
-        let automaton = Automaton::build(&mut Walker::pattern(nfa).ok()?);
+        let automaton = Automaton::build(&mut Walker::pattern(search::nfa(&hir)?).ok()?);
         return Some(Check {
             automaton,
             needs: Needs::of(&hir),

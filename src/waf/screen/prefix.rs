@@ -6,6 +6,7 @@
 //! it lets through is checked pattern by pattern.
 
 use super::automaton::Automaton;
+use super::walk::classes;
 use crate::hashing::Map;
 
 /// Most bytes read from one place.
@@ -61,7 +62,8 @@ type Open = Vec<(u16, u16)>;
 impl Prefix {
     pub(super) fn build(automata: &[&Automaton]) -> Self {
         let words = automata.len().div_ceil(64);
-        let (classes, samples) = classes(automata);
+        let of_all = |byte| automata.iter().map(|automaton| automaton.class(byte)).collect::<Vec<u8>>();
+        let (classes, samples) = classes(of_all);
         let columns = samples.len();
         let mut building = Building { words, sets: vec![0; words], set_numbers: Map::default() };
         building.set_numbers.insert(vec![0; words].into(), 0);
@@ -252,21 +254,4 @@ fn step(automata: &[&Automaton], open: &Open, byte: u8) -> Open {
     next.sort_unstable();
     next.dedup_by(|later, earlier| later == earlier || later.0 == earlier.0 && Automaton::is_settled(earlier.1));
     next
-}
-
-/// Bytes that none of the automata tells apart share a column; a sample of each.
-fn classes(automata: &[&Automaton]) -> (Box<[u8; 256]>, Vec<u8>) {
-    let mut columns: Map<Vec<u8>, u8> = Map::default();
-    let mut classes = Box::new([0u8; 256]);
-    let mut samples = Vec::new();
-    for (byte, class) in (0..=u8::MAX).zip(classes.iter_mut()) {
-        let kinds: Vec<u8> = automata.iter().map(|automaton| automaton.class(byte)).collect();
-        // At most 256 columns, so their numbers fit.
-        let next = u8::try_from(columns.len()).unwrap_or(u8::MAX);
-        *class = *columns.entry(kinds).or_insert_with(|| {
-            samples.push(byte);
-            next
-        });
-    }
-    (classes, samples)
 }

@@ -26,10 +26,14 @@ pub(super) struct Search {
     caches: Pool<Cache, MakeCache>,
 }
 
+/// A pattern as the automata are built from: on bytes, without groups.
+pub(super) fn nfa(pattern: &Hir) -> Option<thompson::NFA> {
+    let config = thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None);
+    thompson::Compiler::new().configure(config).build_from_hir(pattern).ok()
+}
+
 impl Search {
     pub(super) fn of(pattern: &Hir) -> Option<Self> {
-        let config = thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None);
-        let nfa = thompson::Compiler::new().configure(config).build_from_hir(pattern).ok()?;
         let prefilter = Prefilter::from_hir_prefix(MatchKind::LeftmostFirst, pattern).filter(Prefilter::is_fast);
         let config = DFA::config()
             .cache_capacity(STATES)
@@ -37,7 +41,7 @@ impl Search {
             .minimum_bytes_per_state(Some(BYTES_PER_STATE))
             .specialize_start_states(prefilter.is_some())
             .prefilter(prefilter);
-        let dfa = DFA::builder().configure(config).build_from_nfa(nfa).ok()?;
+        let dfa = DFA::builder().configure(config).build_from_nfa(nfa(pattern)?).ok()?;
         let source = dfa.clone();
         let make: MakeCache = Box::new(move || source.create_cache());
         Some(Self { dfa, caches: Pool::new(make) })

@@ -1,10 +1,12 @@
 //! A pattern or a list of phrases, read from its first byte on, one byte at a time, while the rules are compiled.
 
+use crate::hashing::Map;
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::NFA;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
+use std::hash::Hash;
 
 /// How far a walk has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,17 +73,7 @@ impl Walker<'_> {
 
     /// Bytes that are not told apart share a class; a sample of each.
     pub(super) fn classes(&self) -> (Box<[u8; 256]>, Vec<u8>) {
-        let mut numbers: [Option<u8>; 256] = [None; 256];
-        let (mut classes, mut samples) = (Box::new([0u8; 256]), Vec::new());
-        for (byte, class) in (0..=u8::MAX).zip(classes.iter_mut()) {
-            let Some(number) = numbers.get_mut(usize::from(self.class(byte))) else { continue };
-            let next = u8::try_from(samples.len()).unwrap_or(u8::MAX);
-            *class = *number.get_or_insert_with(|| {
-                samples.push(byte);
-                next
-            });
-        }
-        (classes, samples)
+        classes(|byte| self.class(byte))
     }
 
     /// One byte further; `None` if no match begins with what was read.
@@ -113,6 +105,21 @@ impl Walker<'_> {
             Self::Phrases(phrases) => phrases.class(byte),
         }
     }
+}
+
+/// Bytes of one kind share a class; a sample of each.
+pub(super) fn classes<K: Eq + Hash>(kind: impl Fn(u8) -> K) -> (Box<[u8; 256]>, Vec<u8>) {
+    let mut numbers: Map<K, u8> = Map::default();
+    let (mut classes, mut samples) = (Box::new([0u8; 256]), Vec::new());
+    for (byte, class) in (0..=u8::MAX).zip(classes.iter_mut()) {
+        // There are no more classes than bytes, so their numbers fit.
+        let next = u8::try_from(samples.len()).unwrap_or(u8::MAX);
+        *class = *numbers.entry(kind(byte)).or_insert_with(|| {
+            samples.push(byte);
+            next
+        });
+    }
+    (classes, samples)
 }
 
 /// Phrases in lower case and order, none the beginning of another.

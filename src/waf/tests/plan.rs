@@ -7,12 +7,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use gatehouse_waf::files::Disk;
-use gatehouse_waf::{Connection, Mode, Outcome, Ruleset, Source, Transaction};
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+mod support;
+
+use gatehouse_waf::{Mode, Outcome, Ruleset, Transaction};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use support::{Dice, connection, core_rule_set, core_rules};
 
 const PIECES: &[&str] = &[
     "1' OR '1'='1",
@@ -117,17 +117,7 @@ const PIECES: &[&str] = &[
     "\u{4f60}\u{597d}",
 ];
 
-/// xorshift64*: the same on every run.
-struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % sides
-    }
-
     fn text(&mut self, most: usize) -> Vec<u8> {
         let mut text = Vec::new();
         for _ in 0..self.roll(most + 1) {
@@ -216,16 +206,7 @@ fn request(dice: &mut Dice) -> Request {
 }
 
 fn outcome(rules: &Arc<Ruleset>, request: &Request, planned: bool) -> (Outcome, Vec<Option<Vec<u8>>>) {
-    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let connection = Connection {
-        client: local,
-        client_port: 1,
-        server: local,
-        server_port: 2,
-        unique_id: "u".to_owned(),
-        now: SystemTime::UNIX_EPOCH,
-    };
-    let mut transaction = Transaction::new(rules.clone(), Some(Mode::DetectionOnly), connection);
+    let mut transaction = Transaction::new(rules.clone(), Some(Mode::DetectionOnly), connection());
     if !planned {
         transaction.unscreened();
     }
@@ -273,32 +254,13 @@ fn compare(name: &str, rules: &Arc<Ruleset>, count: usize) {
     assert!(matches > count, "the requests are too tame: {matches}");
 }
 
-fn compiled(paths: Vec<PathBuf>, own: &str) -> Arc<Ruleset> {
-    let mut sources = vec![Source { name: "own.conf".to_owned(), text: own.to_owned() }];
-    sources.extend(
-        paths
-            .iter()
-            .map(|path| Source { name: path.display().to_string(), text: std::fs::read_to_string(path).unwrap() }),
-    );
-    Arc::new(Ruleset::compile(&sources, &Disk).unwrap_or_else(|f| panic!("{f:#?}")).0)
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| path.extension().is_some_and(|e| e == "conf"));
-    found.sort();
-    found
-}
-
 fn count(short: usize) -> usize {
     if std::env::var_os("GATEHOUSE_LONG").is_some() { short * 50 } else { short }
 }
 
 #[test]
 fn the_core_rules_judge_alike_with_and_without_the_plan() {
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
-    let paths = std::iter::once(rules.join("engine.conf")).chain(files(&rules.join("core"))).collect();
-    compare("core rules", &compiled(paths, ""), count(600));
+    compare("core rules", &core_rules(), count(600));
 }
 
 #[test]
@@ -314,8 +276,6 @@ fn the_core_rule_set_judges_alike_with_and_without_the_plan() {
              SecRule REQUEST_HEADERS:Content-Type \"^application/json\" \"id:2,phase:1,nolog,pass,ctl:requestBodyProcessor=JSON\"\n\
              SecAction \"id:900000,phase:1,pass,nolog,setvar:tx.blocking_paranoia_level={level}\"\n"
         );
-        let paths =
-            std::iter::once(folder.join("crs-setup.conf.example")).chain(files(&folder.join("rules"))).collect();
-        compare(&format!("Core Rule Set, paranoia level {level}"), &compiled(paths, &own), count(300));
+        compare(&format!("Core Rule Set, paranoia level {level}"), &core_rule_set(&folder, &own), count(300));
     }
 }
