@@ -6,18 +6,19 @@
 //! a pattern, and neither is done here, but for a value that is nothing but comments: it becomes that NUL.
 
 use super::in_place::InPlace;
+use memchr::memmem;
 use std::borrow::Cow;
 
 /// Cuts `/*...*/` and `<!--...-->`; `--` and `#` cut all that follows and leave a space.
 pub(super) fn remove(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let Some(first) = first_mark(&value) else { return value };
+    let Some(first) = next_mark(&value, opening) else { return value };
     let mut cursor = InPlace::from(value, first);
     while cursor.peek(0).is_some() {
         let rest = cursor.rest();
         if rest.starts_with(b"/*") || rest.starts_with(b"<!--") {
-            let opening = if rest.starts_with(b"/*") { 2 } else { 4 };
-            match closing(rest.get(opening..).unwrap_or_default()) {
-                Some(length) => cursor.skip(opening.saturating_add(length)),
+            let open = if rest.starts_with(b"/*") { 2 } else { 4 };
+            match closing(rest.get(open..).unwrap_or_default()) {
+                Some(length) => cursor.skip(open.saturating_add(length)),
                 None => {
                     cursor.replace(usize::MAX, b' ');
                     break;
@@ -27,7 +28,7 @@ pub(super) fn remove(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
             cursor.replace(usize::MAX, b' ');
             break;
         } else {
-            cursor.keep(1);
+            cursor.keep_to(next_mark(rest, opening));
         }
     }
     match cursor.finish() {
@@ -39,26 +40,21 @@ pub(super) fn remove(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 
 /// Bytes up to and with the first `*/` or `-->`: either closes either, as in the reference.
 fn closing(text: &[u8]) -> Option<usize> {
-    (0..text.len()).find_map(|at| {
+    memchr::memchr2_iter(b'*', b'-', text).find_map(|at| {
         let rest = text.get(at..)?;
-        if rest.starts_with(b"*/") {
-            at.checked_add(2)
-        } else if rest.starts_with(b"-->") {
-            at.checked_add(3)
-        } else {
-            None
-        }
+        let closes = [&b"*/"[..], b"-->"].into_iter().find(|closing| rest.starts_with(closing))?;
+        at.checked_add(closes.len())
     })
 }
 
 /// Drops the marks themselves: `/*`, `*/`, `<!--`, `-->`, `--`, `#`.
 pub(super) fn remove_marks(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let Some(first) = (0..value.len()).find(|&at| value.get(at..).and_then(mark).is_some()) else { return value };
+    let Some(first) = next_mark(&value, mark) else { return value };
     let mut cursor = InPlace::from(value, first);
-    while cursor.peek(0).is_some() {
+    while !cursor.rest().is_empty() {
         match mark(cursor.rest()) {
             Some(length) => cursor.skip(length),
-            None => cursor.keep(1),
+            None => cursor.keep_to(next_mark(cursor.rest(), mark)),
         }
     }
     cursor.finish()
@@ -66,30 +62,29 @@ pub(super) fn remove_marks(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 
 /// `/*...*/` becomes one space, an unterminated one too.
 pub(super) fn replace(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let Some(first) = value.windows(2).position(|pair| pair == b"/*") else { return value };
+    let Some(first) = memmem::find(&value, b"/*") else { return value };
     let mut cursor = InPlace::from(value, first);
-    while cursor.peek(0).is_some() {
-        let rest = cursor.rest();
-        if rest.starts_with(b"/*") {
-            let inside = rest.get(2..).unwrap_or_default();
-            let length = inside.windows(2).position(|pair| pair == b"*/").map_or(usize::MAX, |at| at.saturating_add(4));
-            cursor.replace(length, b' ');
-        } else {
-            cursor.keep(1);
-        }
+    while let Some(inside) = cursor.rest().get(2..) {
+        let length = memmem::find(inside, b"*/").map_or(usize::MAX, |at| at.saturating_add(4));
+        cursor.replace(length, b' ');
+        cursor.keep_to(memmem::find(cursor.rest(), b"/*"));
     }
     cursor.finish()
 }
 
+/// The length of a mark that stands here.
 fn mark(rest: &[u8]) -> Option<usize> {
     // Longest first: `-->` before `--`.
     [&b"<!--"[..], b"-->", b"/*", b"*/", b"--", b"#"].iter().find(|mark| rest.starts_with(mark)).map(|mark| mark.len())
 }
 
-fn first_mark(value: &[u8]) -> Option<usize> {
-    (0..value.len()).find(|&at| {
-        value
-            .get(at..)
-            .is_some_and(|rest| [&b"/*"[..], b"<!--", b"--", b"#"].iter().any(|opening| rest.starts_with(opening)))
-    })
+/// The length of what begins a comment here.
+fn opening(rest: &[u8]) -> Option<usize> {
+    [&b"/*"[..], b"<!--", b"--", b"#"].iter().find(|opening| rest.starts_with(opening)).map(|opening| opening.len())
+}
+
+/// Where the next of them stands.
+fn next_mark(text: &[u8], stands: fn(&[u8]) -> Option<usize>) -> Option<usize> {
+    let places = text.iter().enumerate().filter(|(_, byte)| matches!(byte, b'/' | b'*' | b'<' | b'-' | b'#'));
+    places.map(|(at, _)| at).find(|at| text.get(*at..).and_then(stands).is_some())
 }

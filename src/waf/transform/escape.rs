@@ -48,11 +48,11 @@ pub(super) fn ansi_c(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 /// CSS 2: `\` and one to six hexadecimal digits (the last two make the byte, full-width forms are narrowed) with one
 /// blank behind them; `\` and a newline vanish; any other `\c` gives c; a lone last `\` is dropped.
 pub(super) fn css(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let Some(first) = value.iter().position(|&byte| byte == b'\\') else { return value };
+    let Some(first) = memchr::memchr(b'\\', &value) else { return value };
     let mut cursor = InPlace::from(value, first);
     while let Some(byte) = cursor.peek(0) {
         if byte != b'\\' {
-            cursor.keep(1);
+            cursor.keep_to(memchr::memchr(b'\\', cursor.rest()));
             continue;
         }
         let digits: usize = (1..=6).take_while(|&ahead| cursor.peek(ahead).and_then(hex_digit).is_some()).count();
@@ -77,7 +77,7 @@ pub(super) fn css(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 
 /// Walks from backslash to backslash; `decode` sees the byte behind one and moves the cursor.
 fn rewrite(value: Cow<'_, [u8]>, decode: fn(&mut InPlace, u8)) -> Cow<'_, [u8]> {
-    let Some(first) = value.iter().position(|&byte| byte == b'\\') else { return value };
+    let Some(first) = memchr::memchr(b'\\', &value) else { return value };
     if first.saturating_add(1) == value.len() {
         return value;
     }
@@ -85,7 +85,8 @@ fn rewrite(value: Cow<'_, [u8]>, decode: fn(&mut InPlace, u8)) -> Cow<'_, [u8]> 
     while let Some(byte) = cursor.peek(0) {
         match cursor.peek(1) {
             Some(next) if byte == b'\\' => decode(&mut cursor, next),
-            _ => cursor.keep(1),
+            None => cursor.keep(1),
+            _ => cursor.keep_to(memchr::memchr(b'\\', cursor.rest())),
         }
     }
     cursor.finish()

@@ -12,7 +12,7 @@ pub(super) fn decode(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let mut at = 0;
     let first = loop {
         let rest = value.get(at..).unwrap_or_default();
-        let Some(ahead) = rest.iter().position(|&byte| byte == b'&') else { return value };
+        let Some(ahead) = memchr::memchr(b'&', rest) else { return value };
         at = at.saturating_add(ahead);
         if value.get(at..).and_then(entity).is_some() {
             break at;
@@ -20,10 +20,13 @@ pub(super) fn decode(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
         at = at.saturating_add(1);
     };
     let mut cursor = InPlace::from(value, first);
-    while let Some(byte) = cursor.peek(0) {
-        match entity(cursor.rest()).filter(|_| byte == b'&') {
+    while !cursor.rest().is_empty() {
+        match entity(cursor.rest()) {
             Some((byte, length)) => cursor.replace(length, byte),
-            None => cursor.keep(1),
+            None => {
+                cursor.keep(1);
+                cursor.keep_to(memchr::memchr(b'&', cursor.rest()));
+            }
         }
     }
     cursor.finish()

@@ -61,6 +61,13 @@ impl InPlace {
         self.write = self.write.saturating_add(length);
     }
 
+    /// Copies what comes before `place` of the rest, or all of the rest: runs between places that matter are moved as
+    /// one.
+    pub(super) fn keep_to(&mut self, place: Option<usize>) {
+        let all = self.buffer.len().saturating_sub(self.read);
+        self.keep(place.unwrap_or(all));
+    }
+
     /// What has been written, the untouched beginning included.
     pub(super) fn written(&self) -> &[u8] {
         self.buffer.get(..self.write).unwrap_or_default()
@@ -76,6 +83,22 @@ impl InPlace {
         self.buffer.truncate(self.write);
         Cow::Owned(self.buffer)
     }
+}
+
+/// The value less the bytes that are `dropped`. Without a branch, for which byte goes nobody can foresee.
+pub(super) fn without(value: Cow<'_, [u8]>, dropped: impl Fn(u8) -> bool) -> Cow<'_, [u8]> {
+    let Some(first) = value.iter().position(|&byte| dropped(byte)) else { return value };
+    let mut buffer = value.into_owned();
+    let mut write = first;
+    for read in first..buffer.len() {
+        let byte = buffer.get(read).copied().unwrap_or_default();
+        if let Some(slot) = buffer.get_mut(write) {
+            *slot = byte;
+        }
+        write = write.saturating_add(usize::from(!dropped(byte)));
+    }
+    buffer.truncate(write);
+    Cow::Owned(buffer)
 }
 
 /// The value of an ASCII hexadecimal digit.

@@ -1,23 +1,19 @@
 //! `removeNulls` and `replaceNulls`.
 
-use super::in_place::InPlace;
+use super::in_place::without;
 use std::borrow::Cow;
 
 /// Drops every 0x00.
 pub(super) fn remove(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    rewrite(value, |cursor| cursor.skip(1))
+    without(value, |byte| byte == 0)
 }
 
 /// Every 0x00 becomes a space.
 pub(super) fn replace(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    rewrite(value, |cursor| cursor.replace(1, b' '))
-}
-
-fn rewrite(value: Cow<'_, [u8]>, null: fn(&mut InPlace)) -> Cow<'_, [u8]> {
-    let Some(first) = value.iter().position(|&byte| byte == 0) else { return value };
-    let mut cursor = InPlace::from(value, first);
-    while let Some(byte) = cursor.peek(0) {
-        if byte == 0 { null(&mut cursor) } else { cursor.keep(1) }
+    let Some(first) = memchr::memchr(0, &value) else { return value };
+    let mut owned = value.into_owned();
+    for byte in owned.iter_mut().skip(first) {
+        *byte = if *byte == 0 { b' ' } else { *byte };
     }
-    cursor.finish()
+    Cow::Owned(owned)
 }

@@ -16,14 +16,14 @@ pub(super) fn normalize(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     // Segments that a `..` can take back: written ones that are no `..` themselves.
     let mut depth = 0usize;
     while cursor.peek(0).is_some() {
-        let length = cursor.rest().iter().position(|&byte| byte == b'/').unwrap_or(cursor.rest().len());
+        let length = memchr::memchr(b'/', cursor.rest()).unwrap_or(cursor.rest().len());
         match cursor.rest().get(..length).unwrap_or_default() {
             b"" | b"." => cursor.skip(length),
             b".." if depth > 0 => {
                 depth = depth.saturating_sub(1);
                 cursor.skip(length);
                 let written = cursor.written();
-                let parent = written.iter().rposition(|&byte| byte == b'/').unwrap_or(0).max(root);
+                let parent = memchr::memrchr(b'/', written).unwrap_or(0).max(root);
                 cursor.retract_to(parent);
             }
             b".." if absolute => cursor.skip(length),
@@ -48,7 +48,7 @@ pub(super) fn normalize(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 
 /// As [`normalize`] after every `\` has become `/`.
 pub(super) fn normalize_windows(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let Some(first) = value.iter().position(|&byte| byte == b'\\') else { return normalize(value) };
+    let Some(first) = memchr::memchr(b'\\', &value) else { return normalize(value) };
     let mut owned = value.into_owned();
     for byte in owned.iter_mut().skip(first) {
         if *byte == b'\\' {
@@ -60,9 +60,14 @@ pub(super) fn normalize_windows(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 
 /// Whether any segment but the one before the first slash or behind the last is empty, or any is `.` or `..`.
 fn has_dots_or_empty(value: &[u8]) -> bool {
-    if memchr::memchr(b'/', value).is_none() {
-        return matches!(value, b"." | b"..");
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'/', value).chain([value.len()]) {
+        let segment = value.get(start..end).unwrap_or_default();
+        let inner = start > 0 && end < value.len();
+        if matches!(segment, b"." | b"..") || (segment.is_empty() && inner) {
+            return true;
+        }
+        start = end.saturating_add(1);
     }
-    value.split(|&byte| byte == b'/').any(|segment| matches!(segment, b"." | b".."))
-        || value.windows(2).any(|pair| pair == b"//")
+    false
 }

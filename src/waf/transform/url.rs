@@ -22,7 +22,7 @@ pub(super) fn decode_uni(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 }
 
 fn rewrite(value: Cow<'_, [u8]>, wide: fn(&InPlace) -> Option<u8>) -> Cow<'_, [u8]> {
-    let Some(first) = value.iter().position(|&byte| matches!(byte, b'%' | b'+')) else { return value };
+    let Some(first) = memchr::memchr2(b'%', b'+', &value) else { return value };
     // `50%` is common and decodes to itself: look before a borrowed value is copied.
     if matches!(value, Cow::Borrowed(_)) && !may_decode(value.get(first..).unwrap_or_default()) {
         return value;
@@ -40,19 +40,19 @@ fn rewrite(value: Cow<'_, [u8]>, wide: fn(&InPlace) -> Option<u8>) -> Cow<'_, [u
                     cursor.keep(1);
                 }
             }
-            _ => cursor.keep(1),
+            _ => cursor.keep_to(memchr::memchr2(b'%', b'+', cursor.rest())),
         }
     }
     cursor.finish()
 }
 
 fn may_decode(rest: &[u8]) -> bool {
-    rest.contains(&b'+')
-        || rest.windows(3).any(|three| {
-            three.first() == Some(&b'%')
-                && (hex_pair(three.get(1).copied(), three.get(2).copied()).is_some()
-                    || matches!(three.get(1), Some(b'u' | b'U')))
-        })
+    memchr::memchr2_iter(b'%', b'+', rest).any(|at| match rest.get(at..) {
+        Some([b'%', b'u' | b'U', _, ..]) => true,
+        Some([b'%', high, low, ..]) => hex_pair(Some(*high), Some(*low)).is_some(),
+        Some([b'+', ..]) => true,
+        _ => false,
+    })
 }
 
 /// A space becomes `+`; all but ASCII letters, digits and `*` becomes `%hh`.

@@ -14,19 +14,32 @@ pub(super) fn to_unicode(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let mut out = Vec::with_capacity(value.len().saturating_mul(2));
     out.extend_from_slice(before);
     let mut rest = rest;
-    while let Some((&byte, tail)) = rest.split_first() {
-        match sequence(rest) {
+    while !rest.is_empty() {
+        let ascii = rest.iter().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
+        let (plain, behind) = rest.split_at(ascii);
+        out.extend_from_slice(plain);
+        rest = match sequence(behind) {
             Some((code, length)) => {
-                out.extend_from_slice(format!("%u{code:04x}").as_bytes());
-                rest = rest.get(length..).unwrap_or_default();
+                escape(code, &mut out);
+                behind.get(length..).unwrap_or_default()
             }
             None => {
-                out.push(byte);
-                rest = tail;
+                out.extend(behind.first());
+                behind.get(1..).unwrap_or_default()
             }
-        }
+        };
     }
     Cow::Owned(out)
+}
+
+/// Writes `%u` and the digits of a code point, at least four.
+fn escape(code: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"%u");
+    let digits = (u32::BITS - code.leading_zeros()).div_ceil(4).max(4);
+    for place in (0..digits).rev() {
+        let [.., low] = (code >> (4 * place)).to_be_bytes();
+        out.push(super::hex::digit(low & 15));
+    }
 }
 
 /// The code point and length of the multi-byte sequence that `rest` begins with.

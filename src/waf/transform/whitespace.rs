@@ -1,18 +1,12 @@
 //! `removeWhitespace`, `compressWhitespace`, `trim`, `trimLeft`, `trimRight`.
 
-use super::in_place::{InPlace, is_space};
+use super::in_place::{is_space, without};
 use std::borrow::Cow;
 
 /// Drops blanks, and as libmodsecurity does 0xA0 and 0xC2, the two bytes of a no-break space. 0xC2 alone goes too:
 /// a decoder behind us that drops invalid bytes would join what it separates.
 pub(super) fn remove(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let dropped = |byte: u8| is_space(byte) || matches!(byte, 0xA0 | 0xC2);
-    let Some(first) = value.iter().position(|&byte| dropped(byte)) else { return value };
-    let mut cursor = InPlace::from(value, first);
-    while let Some(byte) = cursor.peek(0) {
-        if dropped(byte) { cursor.skip(1) } else { cursor.keep(1) }
-    }
-    cursor.finish()
+    without(value, |byte| is_space(byte) || matches!(byte, 0xA0 | 0xC2))
 }
 
 /// A run of blanks becomes one space. 0xA0 stays.
@@ -25,16 +19,19 @@ pub(super) fn compress(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     };
     let Some(first) = value.iter().position(changes) else { return value };
     let mut after_space = first.checked_sub(1).and_then(|before| value.get(before)) == Some(&b' ');
-    let mut cursor = InPlace::from(value, first);
-    while let Some(byte) = cursor.peek(0) {
-        match (is_space(byte), after_space) {
-            (true, true) => cursor.skip(1),
-            (true, false) => cursor.replace(1, b' '),
-            (false, _) => cursor.keep(1),
+    let mut buffer = value.into_owned();
+    let mut write = first;
+    for read in first..buffer.len() {
+        let byte = buffer.get(read).copied().unwrap_or_default();
+        let space = is_space(byte);
+        if let Some(slot) = buffer.get_mut(write) {
+            *slot = if space { b' ' } else { byte };
         }
-        after_space = is_space(byte);
+        write = write.saturating_add(usize::from(!(space && after_space)));
+        after_space = space;
     }
-    cursor.finish()
+    buffer.truncate(write);
+    Cow::Owned(buffer)
 }
 
 /// Which ends `trim` cuts.
