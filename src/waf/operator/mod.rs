@@ -19,8 +19,8 @@ mod number;
 mod pattern;
 mod phrases;
 mod rx;
+mod sql;
 mod text;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -204,8 +204,8 @@ impl Operator {
             Test::UrlEncoding => bytes::breaks_url_encoding(value),
             Test::Utf8Encoding => bytes::breaks_utf8(value),
             Test::Addresses(addresses) => addresses.matches(value),
-            Test::Sql => injection::sql(value, want_captures, captures),
-            Test::Html => injection::html(value, want_captures, captures),
+            Test::Sql => injection::is_sql(value, want_captures, captures),
+            Test::Html => injection::is_html(value, want_captures, captures),
             Test::Identity(identity) => identity.matches(value, want_captures, captures),
             Test::Always => true,
             Test::Never => false,
@@ -357,7 +357,10 @@ impl Maker {
                 let entries = entries.filter_map(|line| line.split('#').next());
                 Test::Addresses(Addresses::parse(entries.flat_map(|line| line.split([',', ' ', '\t'])))?)
             }
-            Self::Sql => Test::Sql,
+            Self::Sql => {
+                injection::prepare();
+                Test::Sql
+            }
             Self::Html => Test::Html,
             Self::Identity(scheme) => Test::Identity(Identity::compile(scheme, argument)?),
             Self::Always => Test::Always,
