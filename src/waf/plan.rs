@@ -18,6 +18,7 @@ use crate::screen::{Checks, Screen};
 use crate::transform::Transformation;
 use crate::variable::{Selector, Shape, Variable};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
 /// Most switches of one phase; further ones are rules like any other.
@@ -102,6 +103,8 @@ pub(crate) struct Switch {
 /// A segment under one setting of its switches.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
+    /// No other layout has had it.
+    pub(crate) id: u64,
     /// The rules to run whatever the values are, and all that lie outside.
     pub(crate) always: Positions,
     pub(crate) groups: Vec<Group>,
@@ -281,7 +284,8 @@ impl Ruleset {
     }
 
     fn make_layout(&self, phase: usize, segment: usize, setting: u64) -> Layout {
-        let mut layout = Layout::default();
+        static LAYOUTS: AtomicU64 = AtomicU64::new(0);
+        let mut layout = Layout { id: LAYOUTS.fetch_add(1, Ordering::Relaxed), ..Layout::default() };
         let Some((plan, list)) = self.plan.phases.get(phase).zip(self.phases.get(phase)) else { return layout };
         let Some(range) = plan.segments.get(segment).map(|segment| segment.range.clone()) else { return layout };
         let mut next = range.start;

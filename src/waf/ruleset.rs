@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::action::{AllowScope, AuditEngine, Phase, Processor, Severity, Store};
 use crate::byteset::ByteSet;
 use crate::collections::Collections;
+use crate::eval::Prelude;
 use crate::operator::Operator;
 use crate::plan::Plan;
 use crate::transform::Transformation;
@@ -159,6 +160,8 @@ pub struct Ruleset {
     pub(crate) needs_file_contents: bool,
     pub(crate) collections: Arc<Collections>,
     pub(crate) plan: Plan,
+    /// The part of phase 1 that is the same for every request, once it has run.
+    pub(crate) prelude: Option<Prelude>,
 }
 
 impl Ruleset {
@@ -189,6 +192,7 @@ impl Ruleset {
             needs_file_contents: false,
             collections: Arc::new(Collections::new(std::time::Duration::from_secs(3600))),
             plan: Plan::default(),
+            prelude: None,
         }
     }
 

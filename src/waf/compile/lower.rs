@@ -571,6 +571,7 @@ impl Lowering<'_> {
             needs_file_contents: self.needs_file_contents,
             collections: Arc::new(Collections::new(idle)),
             plan,
+            prelude: None,
         }
     }
 }

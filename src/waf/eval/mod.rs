@@ -16,8 +16,10 @@ mod cost;
 mod effect;
 mod expand;
 mod gather;
+mod known;
 mod message;
 mod outcome;
+mod prelude;
 mod request;
 mod run;
 mod screened;
@@ -31,6 +33,7 @@ use std::time::{Duration, SystemTime};
 
 pub use cost::Costs;
 pub use outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
+pub(crate) use prelude::Prelude;
 pub use trace::{Step, Trace};
 
 use crate::action::{Phase, Processor};
@@ -118,7 +121,8 @@ impl Transaction {
         transaction
     }
 
-    /// Sends one plain request through, which makes what its phases need to be screened (see [`crate::plan`]).
+    /// Runs what is the same for all requests, and sends one plain request through, which makes what its phases need to
+    /// be screened (see [`crate::plan`]).
     pub(crate) fn warm(rules: Ruleset) -> Ruleset {
         let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let connection = Connection {
@@ -129,7 +133,8 @@ impl Transaction {
             unique_id: String::new(),
             now: SystemTime::UNIX_EPOCH,
         };
-        let shared = Arc::new(rules);
+        let prelude = Prelude::of(&rules);
+        let shared = Arc::new(Ruleset { prelude, ..rules });
         let mut transaction = Self::new(Arc::clone(&shared), Some(Mode::DetectionOnly), connection);
         transaction.request_line(b"GET", b"/", b"HTTP/1.1");
         transaction.request_header(b"Host", b"localhost");

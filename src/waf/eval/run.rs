@@ -12,6 +12,7 @@ use super::expand::MAX_EXPANSION;
 use super::gather::{Gathered, Item, Spot, View, count};
 use super::message::Message;
 use super::outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
+use super::prelude::Prelude;
 use super::screened::Screened;
 use super::state::{Bytes, Held, Matched, State};
 use super::texts::{TextId, Texts, transform_bytes};
@@ -76,7 +77,7 @@ impl Looking<'_> {
     }
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     pub(super) fn view(&self) -> View<'_> {
         View {
             rules: self.rules,
@@ -95,7 +96,24 @@ impl Run<'_> {
         let unscreened = self.workspace.unscreened || self.workspace.trace.is_some();
         // From where to where the rules to run are known.
         let (mut at, mut screened, mut screened_to) = (0, !unscreened, if unscreened { list.len() } else { 0 });
+        let mut prelude = self.begin_with_prelude();
         while let Some(&number) = list.get(at) {
+            if let Some(Prelude { end, between, last, .. }) = prelude {
+                match between.next(at).filter(|next| next < end) {
+                    Some(next) if next == at => {}
+                    Some(next) => {
+                        at = next;
+                        continue;
+                    }
+                    None => {
+                        if last.is_some() {
+                            self.state.last.clone_from(last);
+                        }
+                        (at, prelude) = ((*end).max(at), None);
+                        continue;
+                    }
+                }
+            }
             if self.state.mode == Mode::Off || self.is_exhausted() {
                 break;
             }
@@ -122,7 +140,8 @@ impl Run<'_> {
                 continue;
             }
             let before = self.state.work;
-            let matches = self.chain(number, rule);
+            let links = rules.links.get(rule.links.clone()).unwrap_or_default();
+            let matches = self.chain(number, rule, links);
             if let Some(costs) = &mut self.workspace.costs {
                 costs.rule(number, self.state.work - before);
             }
@@ -136,6 +155,16 @@ impl Run<'_> {
             }
         }
         None
+    }
+
+    /// Takes over what the prelude left, if this phase begins with one and nobody watches the rules.
+    fn begin_with_prelude(&mut self) -> Option<&'a Prelude> {
+        let watched = self.workspace.unscreened || self.workspace.trace.is_some() || self.workspace.costs.is_some();
+        let prelude = self.rules.prelude.as_ref().filter(|_| self.phase == Phase::RequestHeaders && !watched)?;
+        self.state.tx.clone_from(&prelude.tx);
+        self.state.highest_severity = prelude.highest_severity;
+        self.state.work += prelude.work;
+        Some(prelude)
     }
 
     /// Screens the segment that begins at or before `at`; returns whether it could be done, and where the segment ends.
@@ -182,7 +211,8 @@ impl Run<'_> {
         exhausted
     }
 
-    fn chain(&mut self, number: usize, rule: &Rule) -> bool {
+    /// Whether the links of a rule, or the first of them, all match.
+    pub(super) fn chain(&mut self, number: usize, rule: &Rule, links: &[Link]) -> bool {
         self.state.rule = number;
         self.state.matched.clear();
         self.workspace.removals.clear();
@@ -195,11 +225,7 @@ impl Run<'_> {
             };
             self.workspace.removals.extend(self.state.target_removals.iter().filter(concern));
         }
-        let rules = self.rules;
-        rules
-            .links
-            .get(rule.links.clone())
-            .is_some_and(|links| links.iter().all(|link| self.link(link, rule.needs_groups)))
+        links.iter().all(|link| self.link(link, rule.needs_groups))
     }
 
     /// Finds the groups of the last match, if that was put off.
@@ -474,7 +500,7 @@ impl Run<'_> {
         out
     }
 
-    fn record(&mut self, number: usize, rule: &Rule) {
+    pub(super) fn record(&mut self, number: usize, rule: &Rule) {
         let Some(info) = self.rules.infos.get(number) else { return };
         if let Some(severity) = info.severity {
             let gravest = self.state.highest_severity.unwrap_or(u8::MAX);

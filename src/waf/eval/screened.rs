@@ -1,6 +1,7 @@
 //! A segment's questions put to the values of the message: which rules can match?
 
 use super::gather::Spot;
+use super::known::Known;
 use super::run::Run;
 use super::texts::TextId;
 use crate::plan::{Group, Lane, Layout, Positions};
@@ -25,8 +26,12 @@ pub(super) struct Screened {
     words: usize,
     /// Row, candidate and place of matches whose start is known.
     starts: Vec<(u32, u16, usize)>,
-    /// Which lanes of which group ask which row.
+    /// Which lanes ask which row, value by value.
     asked: Vec<Asked>,
+    /// The values that were asked about.
+    pending: Vec<Pending>,
+    /// Whether nothing is known to match the value that is being asked about.
+    clean: bool,
     values: Vec<TextId>,
     /// What the steps of a group made of a value; `None` where there was no room to keep it.
     results: Vec<Option<TextId>>,
@@ -37,17 +42,26 @@ pub(super) struct Screened {
     pub(super) live: Positions,
 }
 
-/// Which lanes of a group ask for a row.
+/// Which lanes of the group of a value ask for a row.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     row: u32,
-    group: u32,
     /// Lanes come in chunks of 64; [`PLAIN`] stands for [`Group::plain`].
     chunk: u32,
     lanes: u64,
 }
 
 const PLAIN: u32 = u32::MAX;
+
+/// A value of a group, with its part of [`Screened::asked`].
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    group: u32,
+    value: TextId,
+    /// Where it may be remembered if nothing matches it.
+    place: Option<u64>,
+    asked: (usize, usize),
+}
 
 impl Screened {
     fn clear(&mut self, words: usize) {
@@ -60,6 +74,7 @@ impl Screened {
         self.hits.clear();
         self.starts.clear();
         self.asked.clear();
+        self.pending.clear();
         self.words = words;
     }
 
@@ -107,48 +122,60 @@ impl Run<'_> {
         let mut screened = std::mem::take(&mut self.workspace.screened);
         screened.clear(layout.screen.words());
         screened.live.copy_from(&layout.always);
-        for (number, group) in layout.groups.iter().enumerate() {
+        // Who counts what rules cost wants all of it.
+        let mut known = self.workspace.costs.is_none().then(Known::take);
+        for (number, group) in (0u32..).zip(&layout.groups) {
             self.values(group, &mut screened.values);
             for at in 0..screened.values.len() {
                 let Some(value) = screened.values.get(at).copied() else { break };
-                self.ask_group(&mut screened, number, group, value);
+                let bytes = self.texts.get(value);
+                let place = Known::place(layout.id, bytes).filter(|_| known.is_some());
+                if let (Some(place), Some(known)) = (place, &mut known)
+                    && known.is_clean(place, layout.id, number, bytes)
+                {
+                    self.state.work += bytes.len() as u64;
+                    continue;
+                }
+                let since = screened.asked.len();
+                screened.clean = true;
+                self.ask_group(&mut screened, since, group, value);
+                let (place, asked) = (place.filter(|_| screened.clean), (since, screened.asked.len()));
+                screened.pending.push(Pending { group: number, value, place, asked });
             }
             if self.is_exhausted() {
                 break;
             }
         }
         self.scan(&mut screened, &layout.screen);
-        for asked in &screened.asked {
-            let Some(group) = layout.groups.get(asked.group as usize) else { continue };
-            let start = asked.row as usize * screened.words;
-            let Some(hits) = screened.hits.get(start..start + screened.words) else { continue };
-            if !group.has_negated && hits.iter().all(|word| *word == 0) {
-                continue;
-            }
-            let mut lanes = asked.lanes;
-            while lanes != 0 {
-                let bit = lanes.trailing_zeros();
-                lanes &= lanes - 1;
-                let lane = match asked.chunk {
-                    PLAIN => Some(&group.plain),
-                    chunk => group.lanes.get(chunk as usize * 64 + bit as usize),
-                };
-                let Some(lane) = lane else { continue };
-                if !lane.has_negated && hits.iter().zip(&lane.wanted).all(|(hits, wanted)| hits & wanted == 0) {
-                    continue;
-                }
-                for question in &lane.screened {
-                    let hit = hits
-                        .get(question.candidate / 64)
-                        .is_some_and(|word| word >> (question.candidate % 64) & 1 == 1);
-                    if hit != question.negated {
-                        screened.live.insert(question.position);
-                    }
-                }
-            }
+        self.settle_asked(&mut screened, &layout, known.as_deref_mut());
+        if let Some(known) = known {
+            known.give_back();
         }
         screened.layout = Some(layout);
         self.workspace.screened = screened;
+    }
+
+    /// From what matched, the rules to run; values that nothing matched are remembered.
+    fn settle_asked(&mut self, screened: &mut Screened, layout: &Layout, mut known: Option<&mut Known>) {
+        // Where work ran out, not all was read.
+        if self.is_exhausted() {
+            known = None;
+        }
+        let Screened { pending, asked, hits, words, live, .. } = screened;
+        for pending in pending {
+            let Some(group) = layout.groups.get(pending.group as usize) else { continue };
+            let mut clean = pending.place.is_some();
+            for asked in asked.get(pending.asked.0..pending.asked.1).unwrap_or_default() {
+                let start = asked.row as usize * *words;
+                let Some(hits) = hits.get(start..start + *words) else { continue };
+                if group.has_negated || hits.iter().any(|word| *word != 0) {
+                    clean &= !any_matches(group, asked, hits, live);
+                }
+            }
+            if let (true, Some(place), Some(known)) = (clean, pending.place, &mut known) {
+                known.note(place, layout.id, pending.group, self.texts.get(pending.value));
+            }
+        }
     }
 
     /// The values of a target; those of the variables that are screened are all texts of the message.
@@ -169,14 +196,12 @@ impl Run<'_> {
         self.workspace.gathered = gathered;
     }
 
-    fn ask_group(&mut self, screened: &mut Screened, number: usize, group: &Group, value: TextId) {
-        let number = u32::try_from(number).unwrap_or(0);
-        let since = screened.asked.len();
+    fn ask_group(&mut self, screened: &mut Screened, since: usize, group: &Group, value: TextId) {
         if !self.texts.bytes_in(value).meets(group.plain.acts_on) {
-            self.ask_lane(screened, (number, PLAIN, 0, since), &group.plain, value);
+            self.ask_lane(screened, (PLAIN, 0, since), &group.plain, value);
             for (place, lane) in group.lanes.iter().enumerate().skip(group.in_plain) {
                 let text = self.texts.transform(&self.rules.chains, value, lane.chain);
-                self.ask(screened, (number, since), (place, lane), text);
+                self.ask(screened, since, (place, lane), text);
             }
             return;
         }
@@ -194,22 +219,16 @@ impl Run<'_> {
             };
             screened.results.push(text);
             if let Some((place, lane)) = step.lane.and_then(|place| Some((place, group.lanes.get(place)?))) {
-                self.ask(screened, (number, since), (place, lane), text);
+                self.ask(screened, since, (place, lane), text);
             }
         }
     }
 
-    fn ask(
-        &mut self,
-        screened: &mut Screened,
-        (group, since): (u32, usize),
-        (place, lane): (usize, &Lane),
-        text: Option<TextId>,
-    ) {
+    fn ask(&mut self, screened: &mut Screened, since: usize, (place, lane): (usize, &Lane), text: Option<TextId>) {
         match text {
             Some(text) => {
                 let chunk = u32::try_from(place / 64).unwrap_or(0);
-                self.ask_lane(screened, (group, chunk, place % 64, since), lane, text);
+                self.ask_lane(screened, (chunk, place % 64, since), lane, text);
             }
             // No room to keep the result: the rules have to make it for themselves.
             None => run_all(screened, lane),
@@ -219,7 +238,7 @@ impl Run<'_> {
     fn ask_lane(
         &mut self,
         screened: &mut Screened,
-        (group, chunk, bit, since): (u32, u32, usize, usize),
+        (chunk, bit, since): (u32, usize, usize),
         lane: &Lane,
         text: TextId,
     ) {
@@ -232,7 +251,7 @@ impl Run<'_> {
                     let mut known = screened.asked.get_mut(since..).unwrap_or_default().iter_mut();
                     match known.find(|asked| asked.row == row && asked.chunk == chunk) {
                         Some(asked) => asked.lanes |= 1 << bit,
-                        None => screened.asked.push(Asked { row, group, chunk, lanes: 1 << bit }),
+                        None => screened.asked.push(Asked { row, chunk, lanes: 1 << bit }),
                     }
                 }
                 None => run_all(screened, lane),
@@ -245,6 +264,7 @@ impl Run<'_> {
         let value = self.texts.get(text);
         for question in &lane.direct {
             if screened.live.contains(question.position) {
+                screened.clean = false;
                 continue;
             }
             let Some(operator) = self.rules.operators.get(question.operator) else { continue };
@@ -257,6 +277,7 @@ impl Run<'_> {
             });
             if hit != question.negated {
                 screened.live.insert(question.position);
+                screened.clean = false;
             }
         }
     }
@@ -290,8 +311,36 @@ impl Run<'_> {
     }
 }
 
+/// Notes the rules that a row matches on behalf of a value; whether there are any.
+fn any_matches(group: &Group, asked: &Asked, hits: &[u64], live: &mut Positions) -> bool {
+    let mut any = false;
+    let mut lanes = asked.lanes;
+    while lanes != 0 {
+        let bit = lanes.trailing_zeros();
+        lanes &= lanes - 1;
+        let lane = match asked.chunk {
+            PLAIN => Some(&group.plain),
+            chunk => group.lanes.get(chunk as usize * 64 + bit as usize),
+        };
+        let Some(lane) = lane else { continue };
+        if !lane.has_negated && hits.iter().zip(&lane.wanted).all(|(hits, wanted)| hits & wanted == 0) {
+            continue;
+        }
+        for question in &lane.screened {
+            let word = hits.get(question.candidate / 64).copied().unwrap_or(0);
+            let hit = word >> (question.candidate % 64) & 1 == 1;
+            if hit != question.negated {
+                live.insert(question.position);
+                any = true;
+            }
+        }
+    }
+    any
+}
+
 /// All rules of a lane are run, for nothing is known of a value.
 fn run_all(screened: &mut Screened, lane: &Lane) {
+    screened.clean = false;
     for question in lane.screened.iter().chain(&lane.direct) {
         screened.live.insert(question.position);
     }

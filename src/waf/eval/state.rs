@@ -28,7 +28,7 @@ enum TxValue {
 }
 
 /// The TX collection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tx {
     /// By slot.
     slots: Vec<TxValue>,
