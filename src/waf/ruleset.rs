@@ -5,7 +5,6 @@
 //! chains of transformations are nodes of one tree. A [`Ruleset`] holds no state of any request, is never changed after
 //! it was compiled, and is shared by all transactions.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use crate::action::{AllowScope, AuditEngine, Phase, Processor, Severity, Store};
 use crate::byteset::ByteSet;
 use crate::collections::Collections;
 use crate::eval::Prelude;
+use crate::hashing::Map;
 use crate::operator::Operator;
 use crate::plan::Plan;
 use crate::transform::Transformation;
@@ -366,7 +366,7 @@ pub(crate) enum Piece {
 pub(crate) struct TxNames {
     /// In lower case.
     names: Vec<Box<[u8]>>,
-    slots: HashMap<Box<[u8]>, usize>,
+    slots: Map<Box<[u8]>, usize>,
 }
 
 impl TxNames {

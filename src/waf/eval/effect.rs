@@ -68,7 +68,8 @@ impl Run<'_> {
         match self.rules.tx.slot(name) {
             Some(slot) => self.change_slot(slot, change),
             None => {
-                let present = self.state.tx.named(self.rules, name).map(number);
+                let adds = matches!(change, Change::Add(_) | Change::Subtract(_));
+                let present = if adds { self.state.tx.named(self.rules, name).map(number) } else { None };
                 let value = self.changed(present, change);
                 self.state.tx.set_named(self.rules, name, value.as_deref());
             }

@@ -23,6 +23,7 @@ mod prelude;
 mod request;
 mod run;
 mod screened;
+mod spare;
 mod state;
 mod texts;
 mod trace;
@@ -100,13 +101,14 @@ impl Transaction {
     /// A transaction under `rules`; `mode` stands above `SecRuleEngine`, and under `ctl:ruleEngine`.
     pub fn new(rules: Arc<Ruleset>, mode: Option<Mode>, connection: Connection) -> Self {
         let mode = mode.unwrap_or(rules.settings.mode);
+        let (texts, workspace) = spare::take();
         let mut transaction = Self {
             state: State::new(&rules, mode),
             outcome: Outcome::new(rules.settings.audit_engine),
             connection,
             message: Message::new(),
-            texts: Texts::default(),
-            workspace: Workspace::default(),
+            texts,
+            workspace,
             allowed: None,
             ran: [false; 5],
             query_error: None,
@@ -405,6 +407,12 @@ impl Transaction {
             self.over_limit(if phase <= Phase::RequestBody { 413 } else { 502 });
         }
         self.interruption()
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        spare::give_back(std::mem::take(&mut self.texts), std::mem::take(&mut self.workspace));
     }
 }
 

@@ -67,14 +67,16 @@ impl Prelude {
                 at += 1;
                 continue;
             }
-            // A chain whose first links fail is done, whatever the others look at.
-            let first = links.iter().take_while(|link| needs_only_tx(link)).count();
+            // A chain whose first links fail is done, whatever the others look at or would do.
+            let first = links.iter().take_while(|link| looks_only_at_tx(link)).count();
             if first == 0 || rule.needs_groups || removable.contains(&number) {
                 break;
             }
+            let only_tx = links.iter().all(|link| looks_only_at_tx(link) && changes_only_tx(link));
             let (tx, last, work) = (run.state.tx.clone(), run.state.last.clone(), run.state.work);
-            let matches = run.chain(number, rule, links.get(..first).unwrap_or_default());
-            let speaks = first < links.len() || rule.log || rule.audit_log || !matches!(rule.verdict, Verdict::Pass);
+            run.workspace.dry = !only_tx;
+            let matches = run.chain(number, rule, links.get(..if only_tx { first } else { 1 }).unwrap_or_default());
+            let speaks = !only_tx || rule.log || rule.audit_log || !matches!(rule.verdict, Verdict::Pass);
             if matches && speaks || run.state.tx.full {
                 // What it says or looks at next belongs to a request.
                 (run.state.tx, run.state.last, run.state.work) = (tx, last, work);
@@ -92,22 +94,26 @@ impl Prelude {
     }
 }
 
-/// Whether a link depends on TX alone and changes nothing else.
-fn needs_only_tx(link: &Link) -> bool {
+/// Whether what a link finds depends on TX alone.
+fn looks_only_at_tx(link: &Link) -> bool {
+    let targets = link.targets.iter().all(|target| {
+        target.variable == Variable::Tx && matches!(target.selector, Selector::Name(_)) && target.exclusions.is_empty()
+    });
+    let argument = link.test.as_ref().and_then(|test| test.argument.as_ref());
+    targets && !link.capture && argument.is_none_or(is_of_tx)
+}
+
+/// Whether a link changes TX alone, by what is in TX.
+fn changes_only_tx(link: &Link) -> bool {
     let of_tx = |change: &Change| match change {
         Change::Constant(_) | Change::Unset => true,
         Change::Assign(text) | Change::Add(text) | Change::Subtract(text) => is_of_tx(text),
     };
-    let targets = link.targets.iter().all(|target| {
-        target.variable == Variable::Tx && matches!(target.selector, Selector::Name(_)) && target.exclusions.is_empty()
-    });
-    let effects = link.effects.iter().all(|effect| match effect {
+    link.effects.iter().all(|effect| match effect {
         Effect::SetTx { name: TxName::Slot(_), change } => of_tx(change),
         Effect::SetTx { name: TxName::Named(name), change } => is_of_tx(name) && of_tx(change),
         _ => false,
-    });
-    let argument = link.test.as_ref().and_then(|test| test.argument.as_ref());
-    targets && effects && !link.capture && argument.is_none_or(is_of_tx)
+    })
 }
 
 /// Whether a link neither reads nor writes TX, nor anything that decides how rules run.

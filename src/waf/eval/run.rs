@@ -22,7 +22,7 @@ use crate::action::{AllowScope, Phase};
 use crate::operator::{Captures, GROUPS, Operator};
 use crate::plan::Switch;
 use crate::ruleset::{ChainId, Link, Mode, Rule, Ruleset, Target, Template, Test, Verdict};
-use crate::variable::Variable;
+use crate::variable::{Selector, Variable};
 
 /// What looking at a value costs beside reading it, in bytes.
 const LOOK_COST: u64 = 32;
@@ -39,6 +39,21 @@ pub(super) struct Workspace {
     pub(super) screened: Screened,
     /// Every rule looks at every value; nothing is screened.
     pub(super) unscreened: bool,
+    /// Matches have no effects: it is only to be found out whether there are any.
+    pub(super) dry: bool,
+}
+
+impl Workspace {
+    /// Forgets everything but the room.
+    pub(super) fn clear(&mut self) {
+        let (mut gathered, mut removals) = (std::mem::take(&mut self.gathered), std::mem::take(&mut self.removals));
+        let (mut captures, mut screened) = (std::mem::take(&mut self.captures), std::mem::take(&mut self.screened));
+        gathered.clear();
+        removals.clear();
+        captures.clear();
+        screened.forget();
+        *self = Self { gathered, captures, removals, screened, ..Self::default() };
+    }
 }
 
 /// A phase that is running.
@@ -258,6 +273,9 @@ impl<'a> Run<'a> {
         let Some(operator) = self.rules.operators.get(test.operator) else { return false };
         let argument = test.argument.as_ref().map(|template| self.expanded(template));
         let looking = Looking { link, operator, test, argument, needs_groups };
+        if let Some(slot) = self.only_slot(link) {
+            return self.look_at_slot(&looking, slot);
+        }
         let mut gathered = std::mem::take(&mut self.workspace.gathered);
         let mut matched = false;
         for target in &link.targets {
@@ -279,6 +297,33 @@ impl<'a> Run<'a> {
         }
         self.workspace.gathered = gathered;
         matched
+    }
+
+    /// The TX variable that a link looks at, if that is all it does, as in rules that compare and add up scores.
+    fn only_slot(&self, link: &Link) -> Option<usize> {
+        let [target] = &*link.targets else { return None };
+        let (Variable::Tx, Selector::Name(_), [slot]) = (target.variable, &target.selector, &*target.slots) else {
+            return None;
+        };
+        let plain = !target.counted && target.exclusions.is_empty() && link.chain == 0 && !link.multi_match;
+        let watched = self.workspace.trace.is_some() || !self.workspace.removals.is_empty();
+        (plain && !watched).then_some(*slot)
+    }
+
+    fn look_at_slot(&mut self, looking: &Looking<'_>, slot: usize) -> bool {
+        let rules = self.rules;
+        if self.is_exhausted() {
+            return false;
+        }
+        let Some(value) = self.state.tx.slot(rules, slot) else { return false };
+        let work = 2 * value.len() as u64 + LOOK_COST;
+        let holds = looking.holds(value, &mut self.workspace.captures);
+        let value = holds.then(|| Bytes::from_slice(value));
+        self.state.work += work;
+        if let Some(value) = value {
+            self.hit(looking.link, Variable::Tx, Spot::Slot(slot), &Gathered::default(), Held::Own(value), None);
+        }
+        holds
     }
 
     /// Takes out the members that the rule or an earlier `ctl` excludes.
@@ -487,7 +532,9 @@ impl<'a> Run<'a> {
         if self.workspace.captures.limit_exceeded() {
             self.state.tx.set_named(self.rules, b"MSC_PCRE_LIMITS_EXCEEDED", Some(b"1"));
         }
-        self.effects(link);
+        if !self.workspace.dry {
+            self.effects(link);
+        }
     }
 
     /// The expansion of a text; too long a one ends the transaction's work.
@@ -585,5 +632,7 @@ pub(super) fn decide(outcome: &mut Outcome, mode: Mode, interruption: Interrupti
 
 /// Bytes as text for a record: valid UTF-8, bounded.
 fn logged(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes.get(..MAX_LOGGED_BYTES).unwrap_or(bytes)).into_owned()
+    let bytes = bytes.get(..MAX_LOGGED_BYTES).unwrap_or(bytes);
+    // Most texts are valid, which is found out many times faster than where one is not.
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes).into_owned(), str::to_owned)
 }

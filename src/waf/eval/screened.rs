@@ -64,6 +64,19 @@ struct Pending {
 }
 
 impl Screened {
+    /// Forgets everything but the room.
+    pub(super) fn forget(&mut self) {
+        self.clear(0);
+        self.layout = None;
+    }
+
+    /// Bytes of the buffers that grow with the message.
+    pub(super) fn footprint(&self) -> usize {
+        let words = self.wanted.capacity() + self.hits.capacity();
+        let lists = self.asked.capacity() * size_of::<Asked>() + self.pending.capacity() * size_of::<Pending>();
+        words * 8 + lists + (self.rows.capacity() + self.texts.capacity() + self.values.capacity()) * 4
+    }
+
     fn clear(&mut self, words: usize) {
         for text in self.texts.drain(..) {
             if let Some(row) = self.rows.get_mut(text.index()) {

@@ -27,6 +27,8 @@ impl TextId {
     }
 }
 
+/// Largest result that is copied into the common buffer.
+const MOST_COPIED: usize = 64 << 10;
 /// "Not computed yet" in a table.
 const NONE: u32 = u32::MAX;
 
@@ -57,6 +59,25 @@ pub(super) struct Texts {
 }
 
 impl Texts {
+    /// Forgets everything but the room.
+    pub(super) fn clear(&mut self) {
+        let Self { buffer, texts, rows, cells, bytes, row_count, derived_bytes, derived, work } = self;
+        buffer.clear();
+        texts.clear();
+        rows.clear();
+        cells.clear();
+        bytes.clear();
+        derived.clear();
+        (*row_count, *derived_bytes, *work) = (0, 0, 0);
+    }
+
+    /// Bytes of the buffers, less what is freed with each text.
+    pub(super) fn footprint(&self) -> usize {
+        let tables = self.rows.capacity() * 4 + self.cells.capacity() * 4;
+        let by_text = self.texts.capacity() * size_of::<Stored>() + self.bytes.capacity() * size_of::<ByteSet>();
+        self.buffer.capacity() + tables + by_text + self.derived.capacity() * 16
+    }
+
     /// Stores a copy.
     pub(super) fn add(&mut self, bytes: &[u8]) -> TextId {
         let start = self.buffer.len();
@@ -163,7 +184,8 @@ impl Texts {
             return known;
         }
         self.derived_bytes += bytes.len();
-        let id = self.add_owned(bytes);
+        // What is copied leaves its room to the next result, which then need not touch fresh memory.
+        let id = if bytes.len() <= MOST_COPIED { self.add(&bytes) } else { self.add_owned(bytes) };
         self.derived.insert(hash, id);
         id
     }
