@@ -27,8 +27,8 @@ pub(crate) struct Prelude {
     /// The positions before that which still have to run.
     pub(super) between: Positions,
     pub(super) tx: Tx,
-    /// MATCHED_VAR
-    pub(super) last: Option<Matched>,
+    /// MATCHED_VAR, and the position of the rule that it is from.
+    pub(super) last: Option<(usize, Matched)>,
     pub(super) highest_severity: Option<u8>,
     /// What it read, in bytes.
     pub(super) work: u64,
@@ -58,7 +58,8 @@ impl Prelude {
             phase: Phase::RequestHeaders,
         };
         let list = rules.phases.first()?;
-        let (mut at, mut ran, mut between, mut removable) = (0, 0, Positions::default(), BTreeSet::new());
+        let (mut at, mut ran, mut last_at) = (0, 0, 0);
+        let (mut between, mut removable) = (Positions::default(), BTreeSet::new());
         while let Some((number, rule)) = list.get(at).and_then(|n| Some((*n, rules.rules.get(*n)?))) {
             let links = rules.links.get(rule.links.clone())?;
             if links.iter().all(leaves_tx_alone) && passes(rule) {
@@ -73,7 +74,7 @@ impl Prelude {
                 break;
             }
             let only_tx = links.iter().all(|link| looks_only_at_tx(link) && changes_only_tx(link));
-            let (tx, last, work) = (run.state.tx.clone(), run.state.last.clone(), run.state.work);
+            let (tx, last, work) = (run.state.tx.clone(), run.state.last.take(), run.state.work);
             run.workspace.dry = !only_tx;
             let matches = run.chain(number, rule, links.get(..if only_tx { first } else { 1 }).unwrap_or_default());
             let speaks = !only_tx || rule.log || rule.audit_log || !matches!(rule.verdict, Verdict::Pass);
@@ -83,13 +84,18 @@ impl Prelude {
                 break;
             }
             ran += 1;
-            at += 1;
+            if run.state.last.is_some() {
+                last_at = at;
+            } else {
+                run.state.last = last;
+            }
             if matches {
                 run.record(number, rule);
-                at = rule.jump.unwrap_or(at);
             }
+            at = rule.jump.filter(|_| matches).unwrap_or(at + 1);
         }
         let State { tx, last, highest_severity, work, .. } = state;
+        let last = last.map(|last| (last_at, last));
         (ran > 0).then_some(Self { end: at, between, tx, last, highest_severity, work })
     }
 }

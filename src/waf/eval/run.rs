@@ -112,18 +112,20 @@ impl<'a> Run<'a> {
         // From where to where the rules to run are known.
         let (mut at, mut screened, mut screened_to) = (0, !unscreened, if unscreened { list.len() } else { 0 });
         let mut prelude = self.begin_with_prelude();
+        let mut last = prelude.and_then(|prelude| prelude.last.as_ref());
         while let Some(&number) = list.get(at) {
-            if let Some(Prelude { end, between, last, .. }) = prelude {
-                match between.next(at).filter(|next| next < end) {
+            if let Some(Prelude { end, between, .. }) = prelude {
+                let next = between.next(at).filter(|next| next < end);
+                if let Some((_, last)) = last.take_if(|(place, _)| next.is_none_or(|next| next > *place)) {
+                    self.state.last = Some(last.clone());
+                }
+                match next {
                     Some(next) if next == at => {}
                     Some(next) => {
                         at = next;
                         continue;
                     }
                     None => {
-                        if last.is_some() {
-                            self.state.last.clone_from(last);
-                        }
                         (at, prelude) = ((*end).max(at), None);
                         continue;
                     }

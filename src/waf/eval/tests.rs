@@ -212,3 +212,53 @@ fn a_trace_tells_what_was_seen_and_set() {
     send(&mut transaction, "/?a=GOOD", b"");
     assert!(matches!(transaction.take_trace().as_slice(), [Step::Looked { matched: false, .. }]));
 }
+
+/// What phase 1 does for every request alike is done beforehand; no request may tell.
+#[test]
+fn the_prelude_leaves_what_its_rules_would() {
+    let text = "
+        SecRule REQUEST_HEADERS:X \"@streq a\" \"id:1,phase:1,pass,log,msg:'a',ctl:ruleRemoveById=7\"
+        SecRule &TX:a \"@eq 0\" \"id:2,phase:1,pass,nolog,setvar:tx.a=1\"
+        SecRule TX:a \"@eq 2\" \"id:3,phase:1,pass,nolog,setvar:tx.b=wrong,chain\"
+            SecRule REQUEST_URI \"@contains /\" \"setvar:tx.b=wrong\"
+        SecRule TX:a \"@eq 1\" \"id:4,phase:1,pass,nolog,setvar:tx.c=+%{tx.a},skipAfter:END\"
+        SecAction \"id:5,phase:1,pass,nolog,setvar:tx.c=wrong\"
+        SecMarker END
+        SecRule REQUEST_HEADERS:X \"@rx .\" \"id:6,phase:1,pass,log,msg:'b',logdata:'%{MATCHED_VAR}'\"
+        SecAction \"id:10,phase:1,pass,nolog,setvar:tx.f=1\"
+        SecAction \"id:7,phase:1,pass,nolog,setvar:tx.d=1\"
+        SecAction \"id:8,phase:1,pass,nolog,setvar:tx.e=%{tx.d}\"
+        SecAction \"id:9,phase:1,pass,log,msg:'%{MATCHED_VAR} %{tx.c}'\"";
+    let rules = compiled(text);
+    let prelude = rules.prelude.as_ref().unwrap();
+    // Rule 7 may be taken out by rule 1, so it has to wait for the request.
+    let between = (0..10).filter(|at| prelude.between.contains(*at)).collect::<Vec<_>>();
+    assert_eq!((prelude.end, between), (7, vec![0, 5]));
+    for header in [&b"a"[..], b"b", b""] {
+        let [known, without] = [true, false].map(|planned| {
+            let mut transaction = begin(&rules);
+            if !planned {
+                transaction.unscreened();
+            }
+            transaction.request_line(b"GET", b"/", b"HTTP/1.1");
+            if !header.is_empty() {
+                transaction.request_header(b"X", header);
+            }
+            transaction.request_headers_done();
+            let tx = ["a", "b", "c", "d", "e"].map(|name| transaction.tx_var(name).map(<[u8]>::to_vec));
+            (transaction.outcome().clone(), tx)
+        });
+        assert_eq!(known, without);
+        let d = (header != b"a").then(|| b"1".to_vec());
+        let e = d.clone().unwrap_or_default();
+        assert_eq!(known.1, [Some(b"1".to_vec()), None, Some(b"1".to_vec()), d, Some(e)]);
+        let messages: Vec<&str> = known.0.matches.iter().map(|m| m.msg.as_str()).collect();
+        let all: &[&str] = match header {
+            b"a" => &["a", "b", "a 1"],
+            b"b" => &["b", "b 1"],
+            _ => &["1 1"],
+        };
+        assert_eq!(messages, all);
+    }
+    assert!(compiled("SecRule ARGS \"@rx a\" \"id:1,phase:1,pass,setvar:tx.a=1\"").prelude.is_none());
+}
