@@ -5,7 +5,10 @@
 
 use super::OperatorFault;
 use super::captures::Captures;
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+/// Most bytes of phrases, together, whose automaton is a full table: twice as fast, and some hundred bytes for each.
+const SMALL: usize = 32 << 10;
 
 /// A set of phrases.
 pub(super) struct Phrases {
@@ -44,7 +47,9 @@ impl Phrases {
                 mend: "give at least one phrase".to_owned(),
             });
         }
+        let small = phrases.iter().map(Vec::len).sum::<usize>() <= SMALL;
         let automaton = AhoCorasick::builder()
+            .kind(small.then_some(AhoCorasickKind::DFA))
             .match_kind(MatchKind::Standard)
             .ascii_case_insensitive(true)
             .build(&phrases)

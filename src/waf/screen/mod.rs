@@ -119,7 +119,9 @@ impl Checks {
         let work = || {
             while let Some(operator) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let (Some(known), Some(source)) = (self.0.get(*operator), operators.get(*operator)) {
-                    known.get_or_init(|| check(source).map(Arc::new));
+                    let check = known.get_or_init(|| check(source).map(Arc::new));
+                    // No request is to wait for it.
+                    let _ = check.as_ref().and_then(|check| check.search());
                 }
             }
         };
