@@ -229,6 +229,11 @@ impl Plan {
         }
     }
 
+    /// Hands the states that searches have made so far to every thread that begins to search.
+    pub(crate) fn keep_warm(&self) {
+        self.checks.keep_warm();
+    }
+
     /// The number and the end of the segment that position `at` of a phase is in.
     pub(crate) fn segment(&self, phase: usize, at: usize) -> Option<(usize, usize)> {
         let segments = &self.phases.get(phase)?.segments;

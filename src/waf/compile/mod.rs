@@ -17,7 +17,7 @@ mod settings;
 mod template;
 
 use crate::diagnostic::{Diagnostic, Gravity, Place, SourceMap};
-use crate::eval::Transaction;
+use crate::eval::warm;
 use crate::files::Files;
 use crate::ruleset::Ruleset;
 
@@ -44,7 +44,7 @@ impl Ruleset {
         report.found.sort_by_key(|(place, d)| (*place, std::cmp::Reverse(d.severity)));
         let failed = report.found.iter().any(|(_, d)| d.severity == Gravity::Error);
         let found = report.found.into_iter().map(|(_, d)| d).collect();
-        if failed { Err(found) } else { Ok((Transaction::warm(ruleset), found)) }
+        if failed { Err(found) } else { Ok((warm(ruleset), found)) }
     }
 }
 

@@ -27,8 +27,9 @@ mod spare;
 mod state;
 mod texts;
 mod trace;
+mod warm;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -36,6 +37,7 @@ pub use cost::Costs;
 pub use outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
 pub(crate) use prelude::Prelude;
 pub use trace::{Step, Trace};
+pub(crate) use warm::warm;
 
 use crate::action::{Phase, Processor};
 use crate::ruleset::{LimitAction, Mode, Ruleset};
@@ -121,35 +123,6 @@ impl Transaction {
         }
         transaction.message.set(Variable::Duration, Some(zero));
         transaction
-    }
-
-    /// Runs what is the same for all requests, and sends one plain request through, which makes what its phases need to
-    /// be screened (see [`crate::plan`]).
-    pub(crate) fn warm(rules: Ruleset) -> Ruleset {
-        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let connection = Connection {
-            client: nobody,
-            client_port: 0,
-            server: nobody,
-            server_port: 0,
-            unique_id: String::new(),
-            now: SystemTime::UNIX_EPOCH,
-        };
-        let prelude = Prelude::of(&rules);
-        let shared = Arc::new(Ruleset { prelude, ..rules });
-        let mut transaction = Self::new(Arc::clone(&shared), Some(Mode::DetectionOnly), connection);
-        transaction.request_line(b"GET", b"/", b"HTTP/1.1");
-        transaction.request_header(b"Host", b"localhost");
-        transaction.request_headers_done();
-        transaction.request_body(b"");
-        transaction.response_line(200, b"HTTP/1.1");
-        transaction.response_header(b"Content-Type", b"text/html");
-        transaction.response_headers_done();
-        transaction.response_body(b"");
-        transaction.finish();
-        drop(transaction);
-        // Nobody else holds it; were that otherwise, a rule set without rules would be no answer.
-        Arc::try_unwrap(shared).unwrap_or_else(|_| unreachable!("the only transaction has ended"))
     }
 
     /// DURATION: the time since the transaction began, to be told before a phase that reads it. In microseconds.

@@ -136,6 +136,12 @@ impl Checks {
         });
     }
 
+    /// Hands the states that searches have made so far to every thread that begins to search.
+    pub(crate) fn keep_warm(&self) {
+        let made = self.0.iter().filter_map(|check| check.get()?.as_ref()?.search());
+        made.for_each(Search::keep_warm);
+    }
+
     /// Bytes of memory.
     pub(crate) fn memory(&self) -> usize {
         self.0.iter().filter_map(|check| check.get()?.as_ref()).map(|check| check.automaton.memory()).sum()

@@ -7,10 +7,12 @@
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
-use regex_automata::util::pool::Pool;
+use regex_automata::util::pool::{Pool, PoolGuard};
 use regex_automata::util::prefilter::Prefilter;
 use regex_automata::{Anchored, Input, MatchKind};
 use regex_syntax::hir::Hir;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of states.
 const STATES: usize = 2 << 20;
@@ -23,6 +25,9 @@ type MakeCache = Box<dyn Fn() -> Cache + Send + Sync + std::panic::UnwindSafe + 
 /// A compiled search.
 pub(super) struct Search {
     dfa: DFA,
+    /// What a thread begins with.
+    warm: Arc<OnceLock<Cache>>,
+    used: AtomicBool,
     caches: Pool<Cache, MakeCache>,
 }
 
@@ -42,14 +47,29 @@ impl Search {
             .specialize_start_states(prefilter.is_some())
             .prefilter(prefilter);
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa(pattern)?).ok()?;
-        let source = dfa.clone();
-        let make: MakeCache = Box::new(move || source.create_cache());
-        Some(Self { dfa, caches: Pool::new(make) })
+        let warm = Arc::new(OnceLock::new());
+        let (source, known) = (dfa.clone(), Arc::<OnceLock<Cache>>::clone(&warm));
+        let make: MakeCache = Box::new(move || known.get().cloned().unwrap_or_else(|| source.create_cache()));
+        Some(Self { dfa, warm, used: AtomicBool::new(false), caches: Pool::new(make) })
+    }
+
+    /// Keeps the states that have been made so far for threads that will begin to search.
+    pub(super) fn keep_warm(&self) {
+        if self.used.load(Ordering::Relaxed) {
+            let _ = self.warm.set(self.caches.get().clone());
+        }
+    }
+
+    fn cache(&self) -> PoolGuard<'_, Cache, MakeCache> {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        self.caches.get()
     }
 
     /// Whether a match begins at byte `at` exactly, `None` if it cannot be told, and how many bytes that took.
     pub(super) fn begins_at(&self, text: &[u8], at: usize) -> (Option<bool>, usize) {
-        let mut cache = self.caches.get();
+        let mut cache = self.cache();
         let rest = text.get(at..).unwrap_or_default();
         let input = Input::new(text).range(at.min(text.len())..).anchored(Anchored::Yes);
         let Ok(mut state) = self.dfa.start_state_forward(&mut cache, &input) else { return (None, 0) };
@@ -68,7 +88,7 @@ impl Search {
     /// Whether the pattern matches from byte `from` on; `None` if it cannot be told.
     pub(super) fn matches_from(&self, text: &[u8], from: usize) -> Option<bool> {
         let input = Input::new(text).range(from.min(text.len())..).earliest(true);
-        let found = self.dfa.try_search_fwd(&mut self.caches.get(), &input);
+        let found = self.dfa.try_search_fwd(&mut self.cache(), &input);
         found.ok().map(|found| found.is_some())
     }
 }
