@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
 """Requests per second over TLS 1.3 beside Debian's nginx, in one run on one machine, as a ratio.
 
-    python3 benches/proxy.py [--binary target/release/gatehouse] [--seconds 5] [--rounds 3]
+    python3 benches/proxy.py [--binary target/release/gatehouse] [--seconds 5] [--rounds 3] [--crs DIR]
 
 Starts a backend (nginx, 1 KiB answers), nginx as a TLS proxy in front of it, and the gate twice: with
 config/conformance/proxy.toml (no rules) and with the core rules. Each proxy has one worker on core 0; backend and load
 generator have core 1. The proxies are measured in turn, round after round; the table gives medians and the ratio to
-nginx. Needs nginx, wrk and taskset; everything runs on loopback and is stopped at the end.
+nginx. With --crs (a Core Rule Set laid out as released) nginx with ModSecurity and the gate, both with these rules,
+detection only and without an audit log, are measured too: with a few hundred requests that come again and again, as from
+clients that stay, and with requests of which no two are alike.
+
+Needs nginx, wrk and taskset, for --crs libnginx-mod-http-modsecurity; everything runs on loopback and is stopped at the
+end.
 """
 import argparse
 import os
+import random
 import re
 import shutil
 import signal
@@ -20,16 +26,34 @@ import tempfile
 import time
 import urllib.request
 
+import engine
+import verdicts
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BACKEND, NGINX, PLAIN, RULES = 18190, 18443, 18444, 18445
+BACKEND, NGINX, PLAIN, RULES, MODSECURITY, CRS = 18190, 18443, 18444, 18445, 18446, 18447
+# Of 19 requests; the light traffic of an application in front of which the gate stands.
+LIGHT = ["get"] * 12 + ["query"] * 3 + ["form"] * 3 + ["long_cookie"]
+
+CYCLE = """
+local requests, at = {}, 0
+function init()
+  for line in io.lines("%s") do
+    requests[#requests + 1] = line:gsub("\\\\n", "\\n"):gsub("\\\\r", "\\r")
+  end
+end
+function request()
+  at = at %% #requests + 1
+  return requests[at]
+end
+"""
 
 NGINX_HEAD = "daemon off; worker_processes 1; error_log /dev/null; pid {dir}/{name}.pid;\nevents {{ worker_connections 4096; }}\n"
 
 
-def nginx(directory, name, http):
+def nginx(directory, name, http, load=""):
     path = os.path.join(directory, name + ".conf")
     with open(path, "w") as file:
-        file.write(NGINX_HEAD.format(dir=directory, name=name) + "http { access_log off; keepalive_requests 10000000; " + http + " }\n")
+        file.write(load + NGINX_HEAD.format(dir=directory, name=name) + "http { access_log off; keepalive_requests 10000000; " + http + " }\n")
     return ["nginx", "-c", path, "-p", directory]
 
 
@@ -46,12 +70,28 @@ def wait_for(url):
     sys.exit(f"{url} does not answer")
 
 
-def wrk(port, seconds):
-    command = ["taskset", "-c", "1", "wrk", "-t1", "-c64", f"-d{seconds}s", "-H", "User-Agent: wrk", f"https://127.0.0.1:{port}/"]
+def wrk(port, seconds, script=None):
+    options = ["-s", script] if script else ["-H", "User-Agent: wrk"]
+    command = ["taskset", "-c", "1", "wrk", "-t1", "-c64", f"-d{seconds}s", "--timeout", "30s", *options, f"https://127.0.0.1:{port}/"]
     out = subprocess.run(command, capture_output=True, text=True).stdout
     if "Non-2xx" in out:
         sys.exit(f"port {port} answers with errors:\n{out}")
     return float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
+
+
+def light(directory, name, count):
+    """A script for wrk that sends so many different requests in turn."""
+    dice = random.Random(name)
+    path = os.path.join(directory, name)
+    with open(path + ".txt", "w") as out:
+        for _ in range(count):
+            r = engine.request(dice, dice.choice(LIGHT))
+            head = f"{r['method']} {r['path']} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in r["headers"]) + "\r\n"
+            # One line a request: none of them holds a backslash.
+            out.write((head + r["raw"].decode()).replace("\r", "\\r").replace("\n", "\\n") + "\n")
+    with open(path + ".lua", "w") as out:
+        out.write(CYCLE % (path + ".txt"))
+    return path + ".lua"
 
 
 def main():
@@ -59,6 +99,7 @@ def main():
     args.add_argument("--binary", default=os.path.join(ROOT, "target/release/gatehouse"))
     args.add_argument("--seconds", type=int, default=5)
     args.add_argument("--rounds", type=int, default=3)
+    args.add_argument("--crs", help="a Core Rule Set laid out as released")
     args = args.parse_args()
     for tool in ("nginx", "wrk", "taskset", "openssl"):
         if not shutil.which(tool):
@@ -84,19 +125,34 @@ def main():
                      GATEHOUSE_STATE_DIR=os.path.join(directory, str(port)),
                      GATEHOUSE_AUDIT_FILE=os.path.join(directory, f"{port}.jsonl"))
 
+    def front(port, more=""):
+        return (f"upstream b {{ server 127.0.0.1:{BACKEND}; keepalive 128; keepalive_requests 10000000; }} "
+                f"server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {cert}; ssl_certificate_key {key}; "
+                f"ssl_protocols TLSv1.3; client_max_body_size 16m; client_body_buffer_size 256k; {more} "
+                "location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ''; "
+                "proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; } }")
+
     backend = f"server {{ listen 127.0.0.1:{BACKEND}; location / {{ default_type text/plain; return 200 '{'x' * 1024}'; }} }}"
-    front = (f"upstream b {{ server 127.0.0.1:{BACKEND}; keepalive 128; keepalive_requests 10000000; }} "
-             f"server {{ listen 127.0.0.1:{NGINX} ssl; ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.3; "
-             "location / { proxy_pass http://b; proxy_http_version 1.1; proxy_set_header Connection ''; "
-             "proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; } }")
     running = [
         start(1, nginx(directory, "backend", backend)),
-        start(0, nginx(directory, "front", front)),
+        start(0, nginx(directory, "front", front(NGINX))),
         gate(os.path.join(ROOT, "config/conformance/proxy.toml"), PLAIN),
         gate(rules_toml, RULES),
     ]
+    gates = [PLAIN, RULES]
+    if args.crs:
+        rules = verdicts.rules_file(directory, args.crs, 1)
+        crs_toml = os.path.join(directory, "crs.toml")
+        with open(crs_toml, "w") as file:
+            waf = f'[waf]\nenabled = true\nengine = "DetectionOnly"\ncore_rules = false\nrules = ["{rules}"]'
+            file.write(proxy_toml.replace("[waf]\nenabled = false", waf).replace("[audit]", "[audit]\nenabled = false"))
+        more = f"modsecurity on; modsecurity_rules 'SecRuleEngine DetectionOnly'; modsecurity_rules_file {rules};"
+        module = "load_module /usr/lib/nginx/modules/ngx_http_modsecurity_module.so;\n"
+        running.append(start(0, nginx(directory, "modsecurity", front(MODSECURITY, more), module)))
+        running.append(gate(crs_toml, CRS))
+        gates.append(CRS)
     try:
-        for port in (PLAIN, RULES):
+        for port in gates:
             wait_for(f"http://127.0.0.1:{port + 200}/livez")
         figures = {"nginx": [], "gatehouse": [], "gatehouse, core rules": []}
         for _ in range(args.rounds):
@@ -107,6 +163,13 @@ def main():
         for name, values in figures.items():
             median = statistics.median(values)
             print(f"{name:24}{median:12,.0f}{median / base:10.2f}   {min(values):,.0f}-{max(values):,.0f}")
+        if args.crs:
+            print(f"\n{'Core Rule Set, level 1':24}{'ModSecurity':>12}{'gatehouse':>12}{'ratio':>8}   requests/s, light traffic")
+            for name, count in (("that recurs", 300), ("no two alike", 30_000)):
+                script = light(directory, name.replace(" ", "_"), count)
+                pairs = [(wrk(MODSECURITY, args.seconds, script), wrk(CRS, args.seconds, script)) for _ in range(args.rounds)]
+                theirs, ours = (statistics.median(side) for side in zip(*pairs))
+                print(f"{name:24}{theirs:12,.0f}{ours:12,.0f}{ours / theirs:8.1f}")
     finally:
         for process in running:
             process.send_signal(signal.SIGTERM)
