@@ -26,10 +26,11 @@ suite:
 fuzz:
 	RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir fuzz $(T) -- -max_total_time=$(S)
 
-# Requests per second beside nginx, in one run: needs nginx and wrk.
+# Requests per second beside nginx, in one run: needs nginx and wrk. With CRS=/opt/coreruleset beside nginx with
+# ModSecurity too: needs libnginx-mod-http-modsecurity.
 bench:
 	cargo build --release
-	python3 benches/proxy.py
+	python3 benches/proxy.py $(if $(CRS),--crs $(CRS))
 
 doc:
 	cargo doc --workspace --no-deps
