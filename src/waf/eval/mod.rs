@@ -29,7 +29,7 @@ mod texts;
 mod trace;
 mod warm;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -62,6 +62,21 @@ pub struct Connection {
     pub unique_id: String,
     /// The time of the TIME variables and of the persistent collections.
     pub now: SystemTime,
+}
+
+impl Connection {
+    /// Of requests that nobody sends: those the engine makes itself.
+    fn nobody() -> Self {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self {
+            client: nobody,
+            client_port: 0,
+            server: nobody,
+            server_port: 0,
+            unique_id: String::new(),
+            now: SystemTime::UNIX_EPOCH,
+        }
+    }
 }
 
 /// What `allow` let pass beyond the phase it was said in.

@@ -16,8 +16,6 @@ use crate::plan::Positions;
 use crate::ruleset::{Change, Effect, Link, Mode, Piece, Rule, Ruleset, Template, TxName, Verdict};
 use crate::variable::{Selector, Variable};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::SystemTime;
 
 /// What the prelude leaves behind.
 #[derive(Debug)]
@@ -37,15 +35,7 @@ pub(crate) struct Prelude {
 impl Prelude {
     /// The prelude of a rule set; `None` where it begins otherwise.
     pub(super) fn of(rules: &Ruleset) -> Option<Self> {
-        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let connection = Connection {
-            client: nobody,
-            client_port: 0,
-            server: nobody,
-            server_port: 0,
-            unique_id: String::new(),
-            now: SystemTime::UNIX_EPOCH,
-        };
+        let connection = Connection::nobody();
         let mut state = State::new(rules, Mode::On);
         let mut run = Run {
             rules,
@@ -68,15 +58,15 @@ impl Prelude {
                 at += 1;
                 continue;
             }
-            // A chain whose first links fail is done, whatever the others look at or would do.
-            let first = links.iter().take_while(|link| looks_only_at_tx(link)).count();
-            if first == 0 || rule.needs_groups || removable.contains(&number) {
+            // A chain whose first link fails is done, whatever the others look at or would do.
+            let Some(first) = links.get(..1).filter(|first| first.iter().all(looks_only_at_tx)) else { break };
+            if rule.needs_groups || removable.contains(&number) {
                 break;
             }
             let only_tx = links.iter().all(|link| looks_only_at_tx(link) && changes_only_tx(link));
             let (tx, last, work) = (run.state.tx.clone(), run.state.last.take(), run.state.work);
             run.workspace.dry = !only_tx;
-            let matches = run.chain(number, rule, links.get(..if only_tx { first } else { 1 }).unwrap_or_default());
+            let matches = run.chain(number, rule, if only_tx { links } else { first });
             let speaks = !only_tx || rule.log || rule.audit_log || !matches!(rule.verdict, Verdict::Pass);
             if matches && speaks || run.state.tx.full {
                 // What it says or looks at next belongs to a request.

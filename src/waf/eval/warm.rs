@@ -6,9 +6,7 @@
 
 use super::{Connection, Prelude, Transaction};
 use crate::ruleset::{Mode, Ruleset};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// Texts as they come in prompts, documents and forms.
 const SAMPLES: [&str; 4] = [
@@ -30,32 +28,22 @@ pub(crate) fn warm(rules: Ruleset) -> Ruleset {
     send(&rules, "");
     for sample in SAMPLES {
         let escaped: String = sample.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        send(&rules, &escaped);
+        send(&rules, &format!("text={escaped}"));
     }
     rules.plan.keep_warm();
     // Nobody else holds it; were that otherwise, a rule set without rules would be no answer.
     Arc::try_unwrap(rules).unwrap_or_else(|_| unreachable!("all transactions have ended"))
 }
 
-fn send(rules: &Arc<Ruleset>, text: &str) {
-    let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let connection = Connection {
-        client: nobody,
-        client_port: 0,
-        server: nobody,
-        server_port: 0,
-        unique_id: String::new(),
-        now: SystemTime::UNIX_EPOCH,
-    };
-    let mut transaction = Transaction::new(Arc::clone(rules), Some(Mode::DetectionOnly), connection);
-    let method: &[u8] = if text.is_empty() { b"GET" } else { b"POST" };
-    transaction.request_line(method, b"/", b"HTTP/1.1");
+fn send(rules: &Arc<Ruleset>, form: &str) {
+    let mut transaction = Transaction::new(Arc::clone(rules), Some(Mode::DetectionOnly), Connection::nobody());
+    transaction.request_line(if form.is_empty() { b"GET" } else { b"POST" }, b"/", b"HTTP/1.1");
     transaction.request_header(b"Host", b"localhost");
-    if !text.is_empty() {
+    if !form.is_empty() {
         transaction.request_header(b"Content-Type", b"application/x-www-form-urlencoded");
     }
     transaction.request_headers_done();
-    transaction.request_body(if text.is_empty() { "".into() } else { format!("text={text}") }.as_bytes());
+    transaction.request_body(form.as_bytes());
     transaction.response_line(200, b"HTTP/1.1");
     transaction.response_header(b"Content-Type", b"text/html");
     transaction.response_headers_done();

@@ -217,7 +217,10 @@ mod tests {
         let picks: Vec<u8> = (0..u8::try_from(words.len()).unwrap()).collect();
         for round in 0..120_000 {
             let picks = noise(&mut seed, &picks, 1 + round % 12);
-            let name: String = picks.iter().map(|&pick| words[usize::from(pick)]).collect();
+            let pieces = picks.iter().map(|&pick| words[usize::from(pick)]);
+            // Every other value of letters alone, which is what a short cut takes.
+            let letters = |word: &&str| round % 2 == 0 || word.bytes().all(|byte| byte.is_ascii_alphabetic());
+            let name: String = pieces.filter(letters).collect();
             if Sql::is_plain(ByteSet::of(name.as_bytes())) {
                 short_cuts += 1;
                 assert_eq!(Sql::detect(name.as_bytes()), None, "{name}");
@@ -229,6 +232,6 @@ mod tests {
             assert!(Html::is_plain(ByteSet::of(&text)));
             assert_eq!(Html::detect(&text), None, "{}", text.escape_ascii());
         }
-        assert!(short_cuts > 1_000, "{short_cuts}");
+        assert!(short_cuts > 15_000, "{short_cuts}");
     }
 }
