@@ -227,7 +227,8 @@ pub(crate) struct Rule {
     pub(crate) tags: Option<Box<[Template]>>,
     pub(crate) log: bool,
     pub(crate) audit_log: bool,
-    /// Whether it reads or sets what the groups of a match left in `TX:1` to `TX:9`, so that they must be there.
+    /// Whether it reads or sets what a match left in `TX:0` to `TX:9`, other than to log the whole match, so that all of
+    /// it must be there.
     pub(crate) needs_groups: bool,
 }
 

@@ -1,16 +1,16 @@
-//! Which rules need the groups of the last match, `TX:1` to `TX:9`.
+//! Which rules need all of what the last match caught, `TX:0` to `TX:9`.
 //!
-//! Finding where a match lies is cheap beside finding its groups, and most rules that capture only log the whole match.
-//! For the others the groups are found when they come to run.
+//! Most rules that capture only log the whole match, and of that only so much; finding its groups, or where a long one
+//! ends, costs far more. For the others it is found when they come to run.
 
 use crate::operator::GROUPS;
 use crate::ruleset::{Change, Effect, Link, Piece, Rule, Target, Template, TxName, Verdict};
 use crate::variable::{Selector, Variable};
 
-/// Whether a rule with these links reads or sets a group.
+/// Whether a rule with these links reads or sets a group, or reads the whole match other than to log it.
 pub(super) fn needed(rule: &Rule, links: &[Link]) -> bool {
-    let texts = rule.msg.iter().chain(&rule.logdata).chain(rule.tags.iter().flat_map(|tags| tags.iter()));
-    texts.into_iter().any(reads)
+    let mut logged = rule.msg.iter().chain(&rule.logdata).chain(rule.tags.iter().flat_map(|tags| tags.iter()));
+    logged.any(|text| reads_from(1, text))
         || matches!(&rule.verdict, Verdict::Redirect(location, _) if reads(location))
         || links.iter().any(|link| {
             link.targets.iter().any(looks)
@@ -20,22 +20,27 @@ pub(super) fn needed(rule: &Rule, links: &[Link]) -> bool {
 }
 
 fn is_group(slot: usize) -> bool {
-    (1..GROUPS).contains(&slot)
+    (0..GROUPS).contains(&slot)
 }
 
-fn takes_a_group(selector: &Selector) -> bool {
-    (1..GROUPS).any(|group| selector.takes(group.to_string().as_bytes()))
+fn takes_a_group(first: usize, selector: &Selector) -> bool {
+    (first..GROUPS).any(|group| selector.takes(group.to_string().as_bytes()))
 }
 
 fn looks(target: &Target) -> bool {
-    target.variable == Variable::Tx && takes_a_group(&target.selector)
+    target.variable == Variable::Tx && takes_a_group(0, &target.selector)
 }
 
 fn reads(template: &Template) -> bool {
+    reads_from(0, template)
+}
+
+/// Whether a text holds one of the groups from the `first` on.
+fn reads_from(first: usize, template: &Template) -> bool {
     template.0.iter().any(|piece| match piece {
         Piece::Literal(_) => false,
-        Piece::Tx(slot) => is_group(*slot),
-        Piece::Variable(variable, selector) => *variable == Variable::Tx && takes_a_group(selector),
+        Piece::Tx(slot) => (first..GROUPS).contains(slot),
+        Piece::Variable(variable, selector) => *variable == Variable::Tx && takes_a_group(first, selector),
     })
 }
 

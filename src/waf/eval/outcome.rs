@@ -52,7 +52,7 @@ pub struct RuleMatch {
 }
 
 /// Longest message, data or value in a [`RuleMatch`].
-pub const MAX_LOGGED_BYTES: usize = 4096;
+pub const MAX_LOGGED_BYTES: usize = 1024;
 
 /// Everything that rules found and decided so far.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
         links.iter().all(|link| self.link(link, rule.needs_groups))
     }
 
-    /// Finds the groups of the last match, if that was put off.
+    /// Finds all that the last match caught, if that was put off.
     fn find_groups(&mut self) {
         let Some((text, operator)) = self.state.groups.take() else { return };
         let captures = &mut self.workspace.captures;
@@ -254,12 +254,12 @@ impl<'a> Run<'a> {
             self.state.work += value.len() as u64;
             operator.matches(value, true, captures);
         }
-        self.set_groups(1);
+        self.set_groups();
     }
 
-    /// What was caught becomes TX, from the group `first` on.
-    fn set_groups(&mut self, first: usize) {
-        for slot in first..GROUPS {
+    /// What was caught becomes TX.
+    fn set_groups(&mut self) {
+        for slot in 0..GROUPS {
             match self.workspace.captures.get(slot) {
                 Some(group) => self.state.tx.set_slot(slot, group),
                 None => self.state.tx.unset_slot(slot),
@@ -373,11 +373,14 @@ impl<'a> Run<'a> {
                     captures.clear();
                     hit != looking.test.negated
                 }
+                // Of a long match what is logged of it; who needs more finds it.
                 Some(_) if !looking.needs_groups => {
-                    let start = self.workspace.screened.start(done, looking.test.operator);
-                    self.state.work += (value.len() - start.unwrap_or(0)) as u64;
-                    let (found, without_groups) = looking.operator.find(value, start, captures);
-                    put_off = without_groups.then_some((done, looking.test.operator));
+                    let (from, span) =
+                        self.workspace.screened.span((done, value), looking.test.operator, MAX_LOGGED_BYTES);
+                    let length = span.as_ref().map_or(value.len().saturating_sub(from), |span| span.len());
+                    self.state.work += length as u64;
+                    let (found, more) = looking.operator.find(value, from, span, captures);
+                    put_off = (more || length >= MAX_LOGGED_BYTES).then_some((done, looking.test.operator));
                     found
                 }
                 _ => {
@@ -504,7 +507,7 @@ impl<'a> Run<'a> {
         transform_bytes(chains, Cow::Borrowed(bytes), before) != transform_bytes(chains, Cow::Borrowed(bytes), after)
     }
 
-    /// A value matches. `put_off` is the text and the operator whose groups are still to be found.
+    /// A value matches. `put_off` is the text and the operator, if not all that they catch has been found.
     fn hit(
         &mut self,
         link: &Link,
@@ -528,7 +531,7 @@ impl<'a> Run<'a> {
             self.state.groups = put_off;
             match (put_off, self.workspace.captures.get(0)) {
                 (Some(_), Some(whole)) => self.state.tx.set_slot(0, whole),
-                _ => self.set_groups(0),
+                _ => self.set_groups(),
             }
         }
         if self.workspace.captures.limit_exceeded() {

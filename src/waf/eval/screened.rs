@@ -5,7 +5,8 @@ use super::known::Known;
 use super::run::Run;
 use super::texts::TextId;
 use crate::plan::{Group, Lane, Layout, Positions};
-use crate::screen::{Scratch, Screen};
+use crate::screen::{Scratch, Screen, Start};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Most texts whose answers are kept; rules that ask more of them are run without.
@@ -24,8 +25,8 @@ pub(super) struct Screened {
     wanted: Vec<u64>,
     hits: Vec<u64>,
     words: usize,
-    /// Row, candidate and place of matches whose start is known.
-    starts: Vec<(u32, u16, usize)>,
+    /// Row and candidate of matches, with what is known of where they begin.
+    starts: Vec<(u32, u16, Start)>,
     /// Which lanes ask which row, value by value.
     asked: Vec<Asked>,
     /// The values that were asked about.
@@ -108,12 +109,18 @@ impl Screened {
         Some(*row)
     }
 
-    /// Where the leftmost match of an operator in a text begins, if that is known.
-    pub(super) fn start(&self, text: TextId, operator: usize) -> Option<usize> {
-        let candidate = self.layout.as_ref()?.screen.candidate(operator)?;
-        let row = *self.rows.get(text.index())?;
-        let found = self.starts.iter().find(|(r, p, _)| *r == row && usize::from(*p) == candidate);
-        found.map(|(.., at)| *at)
+    /// The place before which no match of an operator in a text begins, and the match that begins right there, if that
+    /// is known. Of the match at least `enough` bytes.
+    pub(super) fn span(&self, text: (TextId, &[u8]), operator: usize, enough: usize) -> (usize, Option<Range<usize>>) {
+        let known = || {
+            let layout = self.layout.as_ref()?;
+            let candidate = layout.screen.candidate(operator)?;
+            let row = *self.rows.get(text.0.index())?;
+            let (.., start) = self.starts.iter().find(|(r, p, _)| *r == row && usize::from(*p) == candidate)?;
+            let end = || layout.screen.end(candidate, text.1, start.at, enough);
+            Some((start.at, start.likely.then(end).flatten().map(|end| start.at..end)))
+        };
+        known().unwrap_or_default()
     }
 
     /// Whether an operator matches a text; `None` if it was not asked.
@@ -315,7 +322,7 @@ impl Run<'_> {
                 costs.passes += (work as u64).saturating_sub(own);
             }
             let row = u32::try_from(row).unwrap_or(NONE);
-            let starts = screened.scratch.starts().iter().map(|(candidate, at)| (row, *candidate, *at));
+            let starts = screened.scratch.starts().iter().map(|(candidate, start)| (row, *candidate, *start));
             screened.starts.extend(starts);
             if self.is_exhausted() {
                 break;

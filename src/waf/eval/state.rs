@@ -183,7 +183,7 @@ pub(super) struct State {
     pub(super) tx: Tx,
     /// MATCHED_VAR: the last value that matched.
     pub(super) last: Option<Matched>,
-    /// The text and the operator of the last match, if its groups have not been found yet.
+    /// The text and the operator of the last match, if not all that it caught has been found yet.
     pub(super) groups: Option<(TextId, usize)>,
     /// MATCHED_VARS: what the links of the present rule matched so far.
     pub(super) matched: Vec<Matched>,

@@ -1,5 +1,7 @@
 use crate::files::Memory;
-use crate::{Connection, Disruption, Interruption, Mode, Outcome, Ruleset, Source, Step, Trace, Transaction};
+use crate::{
+    Connection, Disruption, Interruption, MAX_LOGGED_BYTES, Mode, Outcome, Ruleset, Source, Step, Trace, Transaction,
+};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -61,6 +63,22 @@ fn a_chain_takes_its_status_from_its_last_link_and_its_message_from_its_head() {
     let outcome = outcome(text, "/?a=x", b"");
     assert_eq!(outcome.interruption, Some(Interruption { action: Disruption::Deny, status: 418, rule_id: 1 }));
     assert_eq!(outcome.matches[0].msg, "x-x-");
+}
+
+#[test]
+fn a_long_match_is_logged_in_part_and_read_whole() {
+    let whole = format!("a{}-{}z", "b".repeat(900), "c".repeat(3000));
+    let body = format!("v=xx{whole}");
+    for reader in [
+        "SecRule TX:0 \"@endsWith ccz\" \"id:2,phase:2,pass\"",
+        "SecRule TX:1 \"@rx ^b{900}$\" \"id:2,phase:2,pass\"",
+        "SecAction \"id:3,phase:2,pass,nolog,setvar:tx.kept=%{tx.0}\"\nSecRule TX:kept \"@endsWith ccz\" \"id:2,phase:2,pass\"",
+    ] {
+        let rule = "SecRule ARGS:v \"@rx a(b+)-.*\" \"id:1,phase:2,pass,capture,msg:'%{TX.0}'\"";
+        let outcome = outcome(&format!("{rule}\n{reader}"), "/", body.as_bytes());
+        assert_eq!(ids(&outcome), [1, 2], "{reader}");
+        assert_eq!(outcome.matches[0].msg, whole[..MAX_LOGGED_BYTES], "{reader}");
+    }
 }
 
 #[test]

@@ -21,12 +21,15 @@ const SAMPLES: [&str; 4] = [
      const c = a.map(x => x * 2).filter(Boolean); if (c.length > 0 && !b) { console.log(`n = ${c[0]}`); } return null; }\n",
 ];
 
+/// More of the same: what this engine is made of.
+const SOURCES: [&str; 2] = [include_str!("run.rs"), include_str!("../screen/mod.rs")];
+
 /// Makes a new rule set ready.
 pub(crate) fn warm(rules: Ruleset) -> Ruleset {
     let prelude = Prelude::of(&rules);
     let rules = Arc::new(Ruleset { prelude, ..rules });
     send(&rules, "");
-    for sample in SAMPLES {
+    for sample in SAMPLES.into_iter().chain(SOURCES) {
         let escaped: String = sample.bytes().map(|byte| format!("%{byte:02x}")).collect();
         send(&rules, &format!("text={escaped}"));
     }

@@ -35,6 +35,7 @@ use number::{Relation, integer};
 use phrases::Phrases;
 pub(crate) use rx::parse as parse_pattern;
 use rx::{LateRx, Rx};
+use std::ops::Range;
 use text::Comparison;
 
 /// Why an operator cannot be built, and what to write instead.
@@ -273,19 +274,20 @@ impl Operator {
         }
     }
 
-    /// As [`Operator::matches`] with captures, but of a linear-time pattern only the whole match, which begins at
-    /// `start` if that is known. The second answer tells whether groups were left out.
-    pub(crate) fn find(&self, value: &[u8], start: Option<usize>, captures: &mut Captures) -> (bool, bool) {
+    /// As [`Operator::matches`] with captures, but of a linear-time pattern only the whole match: `span`, if that is
+    /// known, else what does not begin before byte `from`. The second answer tells whether groups were left out.
+    pub(crate) fn find(
+        &self,
+        value: &[u8],
+        from: usize,
+        span: Option<Range<usize>>,
+        captures: &mut Captures,
+    ) -> (bool, bool) {
         captures.clear();
         match &self.test {
-            Test::Rx(rx) if rx.linear_source().is_some() => (rx.find(value, start, captures), rx.has_groups()),
+            Test::Rx(rx) if rx.linear_source().is_some() => (rx.find(value, from, span, captures), rx.has_groups()),
             _ => (self.matches(value, true, captures), false),
         }
-    }
-
-    /// Whether a match of a linear-time pattern begins at byte `at` exactly.
-    pub(crate) fn begins_at(&self, value: &[u8], at: usize) -> bool {
-        matches!(&self.test, Test::Rx(rx) if rx.begins_at(value, at))
     }
 
     /// Whether a linear-time pattern or a phrase matches anywhere from byte `from` on.

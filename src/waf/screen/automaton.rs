@@ -7,7 +7,7 @@ use super::walk::{Walk, Walker};
 use crate::hashing::Map;
 
 /// Largest table.
-const MAX_BYTES: usize = 64 << 10;
+const MAX_BYTES: usize = 512 << 10;
 
 /// No match begins so.
 const DEAD: u16 = 0;
@@ -91,7 +91,7 @@ impl Automaton {
         self.classes.get(usize::from(byte)).copied().unwrap_or(0)
     }
 
-    /// Whether a match begins at `at`, and how many bytes were read.
+    /// Whether a match begins at `at`, and how many bytes were read; of a match how long it is at least.
     #[inline]
     pub(super) fn begins(&self, text: &[u8], at: usize) -> (Begins, usize) {
         let before = match at.checked_sub(1).and_then(|before| text.get(before)) {
@@ -110,6 +110,8 @@ impl Automaton {
                 state = self.table.get(entry).copied().unwrap_or(UNKNOWN);
                 read += 1;
                 if state < FIRST {
+                    // A match shows when the byte behind it is read.
+                    read -= usize::from(state == MATCH);
                     break;
                 }
             }

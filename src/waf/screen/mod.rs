@@ -2,12 +2,15 @@
 //!
 //! A text is read once for all patterns (`@rx` in linear time) and phrases (`@pm`) together. At each place [`Prefix`]
 //! tells from the next few bytes which of them may begin there, and those are checked right there, each by a small
-//! automaton of its own that is anchored and built when the rules are loaded. A pattern whose checks have read half of
-//! what the text holds (twice as much, if it is a large one) is searched for once in the ordinary way, so no text costs
-//! more than a few passes. The answer is exact; what the groups of a match hold is left to the operator itself.
+//! automaton of its own that is anchored and built when the rules are loaded. A pattern with gaps (`.*`) is looked for
+//! piece by piece, the next one behind the first end of the one before. A piece whose checks have read half of what the
+//! text holds (twice as much, if it is a large one) is searched for once in the ordinary way, so no text costs more than
+//! a few passes. The answer is exact; what the groups of a match hold is left to the operator itself.
 
 mod automaton;
+mod check;
 mod existence;
+mod gaps;
 mod needs;
 mod prefix;
 mod search;
@@ -16,21 +19,20 @@ mod tests;
 mod walk;
 
 use crate::byteset::ByteSet;
-use crate::operator::{Operator, parse_pattern};
-use automaton::{Automaton, Begins};
-use needs::Needs;
+use crate::operator::Operator;
+use automaton::Automaton;
+use check::{Check, Found};
 use prefix::{Columns, Prefix};
-use regex_syntax::hir::Hir;
-use search::Search;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use walk::{Phrases, Walker};
+use search::Undecided;
+use std::sync::Arc;
+
+pub(crate) use check::Checks;
 
 /// So many candidates are tried against the bytes of a text of any length; more only if the text is long enough to pay.
 const MANY: usize = 16;
 const LONG: usize = 64;
 /// So few candidates are searched for one by one in a text that is not short: each may skip what the others cannot.
-const FEW: u32 = 3;
+const FEW: u32 = 6;
 const SHORT: usize = 64;
 /// What starting a check costs beside reading, in bytes.
 const CHECK_COST: usize = 8;
@@ -43,6 +45,11 @@ pub(crate) type Bits = [u64];
 pub(crate) struct Screen {
     prefix: Option<Prefix>,
     candidates: Vec<Candidate>,
+    /// The first parts of all candidates, in their order, then the others.
+    parts: Vec<Part>,
+    /// The others as bits: those a match may begin with, and all.
+    opening: Vec<u64>,
+    further: Vec<u64>,
     /// For each operator of the rule set its candidate.
     numbers: Vec<Option<u16>>,
 }
@@ -52,106 +59,12 @@ struct Candidate {
     check: Arc<Check>,
 }
 
-/// How an operator is checked.
-struct Check {
-    automaton: Automaton,
-    needs: Needs,
-    /// Whether what is checked begins where the operator's own pattern does.
-    keeps_start: bool,
-    source: Source,
-}
-
-/// What an automaton was made of.
-enum Source {
-    /// A pattern, cut down to what decides, and what searches for it in a whole text.
-    Pattern(Box<Hir>, OnceLock<Option<Box<Search>>>),
-    Phrases(Phrases),
-}
-
-impl Check {
-    /// Whether a match begins at byte `from` or later.
-    fn matches_from(&self, operator: Option<&Operator>, text: &[u8], from: usize) -> bool {
-        let search = self.search();
-        let found = search.and_then(|search| search.matches_from(text, from));
-        found.unwrap_or_else(|| operator.is_some_and(|operator| operator.matches_from(text, from)))
-    }
-
-    /// Whether a match begins at byte `at`, where the table does not tell, and how many bytes it took to find out.
-    fn begins_at(&self, operator: Option<&Operator>, text: &[u8], at: usize) -> (bool, usize) {
-        let rest = text.get(at..).unwrap_or_default();
-        if let Source::Phrases(phrases) = &self.source {
-            return phrases.begin(rest);
-        }
-        match self.search().map(|search| search.begins_at(text, at)) {
-            Some((Some(begins), read)) => (begins, read),
-            // Its engine does not tell how far it read.
-            _ => (operator.is_some_and(|operator| operator.begins_at(text, at)), rest.len()),
-        }
-    }
-
-    fn search(&self) -> Option<&Search> {
-        match &self.source {
-            Source::Pattern(pattern, search) => search.get_or_init(|| Search::of(pattern).map(Box::new)).as_deref(),
-            Source::Phrases(_) => None,
-        }
-    }
-
-    /// How many bytes the checks of one text may read before it is searched as a whole.
-    fn patience(&self, length: usize) -> usize {
-        // A pattern too large for its table builds many states in a search as well.
-        if self.automaton.is_whole() { length / 2 + 64 } else { 2 * length + 64 }
-    }
-}
-
-/// The checks of a rule set's operators, which its screens share; each is made when the first screen needs it, `None` for
-/// an operator that cannot be screened.
-#[derive(Default)]
-pub(crate) struct Checks(Vec<OnceLock<Option<Arc<Check>>>>);
-
-impl Checks {
-    pub(crate) fn of(operators: &[Operator]) -> Self {
-        Self(operators.iter().map(|_| OnceLock::new()).collect())
-    }
-
-    /// Makes those that are missing, on all cores.
-    fn make(&self, operators: &[Operator], chosen: &[usize]) {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            while let Some(operator) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let (Some(known), Some(source)) = (self.0.get(*operator), operators.get(*operator)) {
-                    let check = known.get_or_init(|| check(source).map(Arc::new));
-                    // No request is to wait for it.
-                    let _ = check.as_ref().and_then(|check| check.search());
-                }
-            }
-        };
-        let missing = |operator: &&usize| self.0.get(**operator).is_some_and(|known| known.get().is_none());
-        if chosen.iter().filter(missing).count() < MANY {
-            return work();
-        }
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        std::thread::scope(|scope| {
-            (1..threads).for_each(|_| drop(scope.spawn(work)));
-            work();
-        });
-    }
-
-    /// Hands the states that searches have made so far to every thread that begins to search.
-    pub(crate) fn keep_warm(&self) {
-        let made = self.0.iter().filter_map(|check| check.get()?.as_ref()?.search());
-        made.for_each(Search::keep_warm);
-    }
-
-    /// Bytes of memory.
-    pub(crate) fn memory(&self) -> usize {
-        self.0.iter().filter_map(|check| check.get()?.as_ref()).map(|check| check.automaton.memory()).sum()
-    }
-}
-
-impl std::fmt::Debug for Checks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Checks").field(&self.0.len()).finish()
-    }
+/// A piece of a candidate's check.
+struct Part {
+    candidate: usize,
+    place: usize,
+    /// The number of the part that has to match behind it.
+    next: Option<usize>,
 }
 
 impl std::fmt::Debug for Screen {
@@ -163,17 +76,39 @@ impl std::fmt::Debug for Screen {
 /// What a pass needs beside the text; kept between passes.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    /// Candidates that are asked for and not decided.
+    asked: Vec<u64>,
+    /// Parts that are looked for, and those that may be before the text ends.
     wanted: Vec<u64>,
-    /// What was wanted when the pass began.
-    at_first: Vec<u64>,
-    /// Bytes that the checks of a candidate have read.
-    spent: Vec<usize>,
-    touched: Vec<u16>,
+    ever_wanted: Vec<u64>,
+    /// For each part how far it has come.
+    progress: Vec<Progress>,
+    /// The parts that have come anywhere.
+    touched: Vec<usize>,
     columns: Columns,
-    /// Candidates of the last scan whose leftmost match begins at a place that is known.
-    starts: Vec<(u16, usize)>,
+    /// Where the first match of a part that opens begins, by candidate.
+    opened: Vec<(usize, Start)>,
+    /// Where matches of the last scan begin.
+    starts: Vec<(u16, Start)>,
     /// Bytes that each candidate has read, if somebody counts.
     reads: Option<Vec<usize>>,
+}
+
+/// What is known of a part in one text.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// Bytes that its checks have read.
+    spent: usize,
+    /// The place from which it counts, if another has to match before it and has.
+    from: usize,
+}
+
+/// No match begins before a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) at: usize,
+    /// Whether one is likely to begin right there.
+    pub(crate) likely: bool,
 }
 
 impl Scratch {
@@ -193,9 +128,17 @@ impl Scratch {
         }
     }
 
-    /// Which candidates matched where in the last scan, as far as that is known.
-    pub(crate) fn starts(&self) -> &[(u16, usize)] {
+    /// What is known of where the matches of the last scan begin.
+    pub(crate) fn starts(&self) -> &[(u16, Start)] {
         &self.starts
+    }
+
+    fn progress(&mut self, part: usize) -> Option<&mut Progress> {
+        let progress = self.progress.get_mut(part)?;
+        if progress.spent == 0 && progress.from == 0 {
+            self.touched.push(part);
+        }
+        Some(progress)
     }
 }
 
@@ -208,18 +151,47 @@ impl Screen {
         let mut numbers = vec![None; operators.len()];
         for operator in chosen {
             let Some(slot) = numbers.get_mut(operator).filter(|slot| slot.is_none()) else { continue };
-            let Some(Some(check)) = checks.0.get(operator).and_then(OnceLock::get) else { continue };
+            let Some(check) = checks.get(operator) else { continue };
             let Ok(number) = u16::try_from(candidates.len()) else { continue };
             *slot = Some(number);
             candidates.push(Candidate { operator, check: Arc::clone(check) });
         }
-        let automata: Vec<&Automaton> = candidates.iter().map(|candidate| &candidate.check.automaton).collect();
-        Self { prefix: Some(Prefix::build(&automata)), candidates, numbers }
+        let mut parts: Vec<Part> =
+            (0..candidates.len()).map(|candidate| Part { candidate, place: 0, next: None }).collect();
+        for (number, candidate) in candidates.iter().enumerate() {
+            let further = parts.len();
+            let number_of = |place: usize| if place == 0 { number } else { further + place - 1 };
+            for (place, piece) in candidate.check.pieces.iter().enumerate() {
+                let part = Part { candidate: number, place, next: piece.next.map(number_of) };
+                match parts.get_mut(number).filter(|_| place == 0) {
+                    Some(first) => *first = part,
+                    None => parts.push(part),
+                }
+            }
+        }
+        let piece = |part: &Part| candidates.get(part.candidate)?.check.pieces.get(part.place);
+        let automata: Vec<&Automaton> = parts.iter().filter_map(piece).map(|piece| &piece.automaton).collect();
+        let prefix = Some(Prefix::build(&automata));
+        let words = parts.len().div_ceil(64);
+        let (mut opening, mut further) = (vec![0; words], vec![0; words]);
+        for (number, part) in parts.iter().enumerate().skip(candidates.len()) {
+            set(&mut further, number);
+            if piece(part).is_some_and(|piece| piece.opens) {
+                set(&mut opening, number);
+            }
+        }
+        Self { prefix, candidates, parts, opening, further, numbers }
     }
 
     /// The candidate of an operator, if it is screened.
     pub(crate) fn candidate(&self, operator: usize) -> Option<usize> {
         self.numbers.get(operator).copied().flatten().map(usize::from)
+    }
+
+    /// Where the preferred match of a candidate that begins at byte `at` ends; `None` if there is none, or it cannot be
+    /// told. The answer may be any end of it behind the first `enough` bytes.
+    pub(crate) fn end(&self, candidate: usize, text: &[u8], at: usize, enough: usize) -> Option<usize> {
+        self.candidates.get(candidate)?.check.end(text, at, enough)
     }
 
     /// The operators that have read something since this was asked last, with the bytes.
@@ -250,9 +222,9 @@ impl Screen {
         scratch: &mut Scratch,
     ) -> usize {
         scratch.starts.clear();
-        scratch.wanted.clear();
-        scratch.wanted.extend_from_slice(wanted);
-        let mut left: u32 = scratch.wanted.iter().map(|word| word.count_ones()).sum();
+        scratch.asked.clear();
+        scratch.asked.extend_from_slice(wanted);
+        let mut left: u32 = scratch.asked.iter().map(|word| word.count_ones()).sum();
         if left as usize <= MANY || text.len() >= LONG {
             left = self.drop_impossible(text.len(), bytes, scratch);
         }
@@ -265,45 +237,10 @@ impl Screen {
         self.pass(operators, text, hits, scratch)
     }
 
-    /// Reads a text once for all wanted candidates.
-    fn pass(&self, operators: &[Operator], text: &[u8], hits: &mut Bits, scratch: &mut Scratch) -> usize {
-        scratch.spent.resize(self.candidates.len(), 0);
-        let mut work = text.len();
-        let Some(prefix) = &self.prefix else { return 0 };
-        let mut columns = std::mem::take(&mut scratch.columns);
-        let mut at_first = std::mem::take(&mut scratch.at_first);
-        at_first.clone_from(&scratch.wanted);
-        prefix.each(text, &mut columns, &at_first, |at, set| {
-            for (word, candidates) in set.iter().enumerate() {
-                let mut open = candidates & scratch.wanted.get(word).copied().unwrap_or(0);
-                while open != 0 {
-                    let bit = open.trailing_zeros();
-                    open &= open - 1;
-                    let number = word * 64 + bit as usize;
-                    let (matches, decided, read) = self.check(operators, number, text, at, scratch);
-                    work += read;
-                    if decided && let Some(wanted) = scratch.wanted.get_mut(word) {
-                        *wanted &= !(1 << bit);
-                    }
-                    if matches && let Some(hits) = hits.get_mut(word) {
-                        *hits |= 1 << bit;
-                    }
-                }
-            }
-        });
-        (scratch.columns, scratch.at_first) = (columns, at_first);
-        for number in scratch.touched.drain(..) {
-            if let Some(spent) = scratch.spent.get_mut(usize::from(number)) {
-                *spent = 0;
-            }
-        }
-        work
-    }
-
-    /// Takes out of the wanted candidates those that a text cannot match for the bytes it lacks; returns how many stay.
+    /// Takes out of the candidates those that a text cannot match for the bytes it lacks; returns how many stay.
     fn drop_impossible(&self, length: usize, bytes: ByteSet, scratch: &mut Scratch) -> u32 {
         let mut left = 0;
-        for (number, word) in scratch.wanted.iter_mut().enumerate() {
+        for (number, word) in scratch.asked.iter_mut().enumerate() {
             let mut open = *word;
             while open != 0 {
                 let bit = open.trailing_zeros();
@@ -319,86 +256,184 @@ impl Screen {
         left
     }
 
-    /// Asks the wanted operators one by one.
+    /// Asks the operators one by one.
     fn search_each(&self, operators: &[Operator], text: &[u8], hits: &mut Bits, scratch: &mut Scratch) -> usize {
         let mut work = 0;
         for (number, candidate) in self.candidates.iter().enumerate() {
-            let (word, bit) = (number / 64, 1 << (number % 64));
-            if scratch.wanted.get(word).is_none_or(|wanted| wanted & bit == 0) {
-                continue;
-            }
-            work += text.len();
-            scratch.note(number, text.len());
-            let matches = candidate.check.matches_from(operators.get(candidate.operator), text, 0);
-            if matches && let Some(hits) = hits.get_mut(word) {
-                *hits |= bit;
+            if is_set(&scratch.asked, number) {
+                work += text.len();
+                scratch.note(number, text.len());
+                if candidate.check.matches(operators.get(candidate.operator), text) {
+                    set(hits, number);
+                }
             }
         }
         work
     }
 
-    /// Whether a candidate matches at a place, whether that decides on the whole text, and how many bytes it took.
-    fn check(
+    /// Reads a text once for all candidates.
+    fn pass(&self, operators: &[Operator], text: &[u8], hits: &mut Bits, scratch: &mut Scratch) -> usize {
+        let Some(prefix) = &self.prefix else { return 0 };
+        scratch.progress.resize(self.parts.len(), Progress::default());
+        self.want_parts(text.len(), scratch);
+        let mut work = text.len();
+        let mut columns = std::mem::take(&mut scratch.columns);
+        let ever_wanted = std::mem::take(&mut scratch.ever_wanted);
+        prefix.each(text, &mut columns, &ever_wanted, |at, set| {
+            for (word, parts) in set.iter().enumerate() {
+                let mut open = parts & scratch.wanted.get(word).copied().unwrap_or(0);
+                while open != 0 {
+                    let bit = open.trailing_zeros();
+                    open &= open - 1;
+                    work += self.look(operators, word * 64 + bit as usize, text, at, hits, scratch);
+                }
+            }
+        });
+        (scratch.columns, scratch.ever_wanted) = (columns, ever_wanted);
+        scratch.opened.clear();
+        for part in scratch.touched.drain(..) {
+            if let Some(progress) = scratch.progress.get_mut(part) {
+                *progress = Progress::default();
+            }
+        }
+        work
+    }
+
+    /// The parts of the candidates. In a short text those of others too: they go where they come up, for few do.
+    fn want_parts(&self, length: usize, scratch: &mut Scratch) {
+        let Scratch { asked, wanted, ever_wanted, .. } = scratch;
+        for parts in [&mut *wanted, &mut *ever_wanted] {
+            parts.clone_from(asked);
+            parts.resize(self.further.len(), 0);
+        }
+        if length < LONG {
+            wanted.iter_mut().zip(&self.opening).for_each(|(wanted, opening)| *wanted |= opening);
+            ever_wanted.iter_mut().zip(&self.further).for_each(|(wanted, further)| *wanted |= further);
+            return;
+        }
+        for (number, part) in self.parts.iter().enumerate().skip(self.candidates.len()) {
+            if is_set(asked, part.candidate) {
+                set(ever_wanted, number);
+                if is_set(&self.opening, number) {
+                    set(wanted, number);
+                }
+            }
+        }
+    }
+
+    /// Looks for a part at a place. Returns the bytes read.
+    fn look(
         &self,
         operators: &[Operator],
         number: usize,
         text: &[u8],
         at: usize,
+        hits: &mut Bits,
         scratch: &mut Scratch,
-    ) -> (bool, bool, usize) {
-        let Some(candidate) = self.candidates.get(number) else { return (false, true, 0) };
+    ) -> usize {
+        let Some(part) = self.parts.get(number) else { return 0 };
+        let Some(candidate) = self.candidates.get(part.candidate) else { return 0 };
+        let Some(piece) = candidate.check.pieces.get(part.place) else { return 0 };
+        let from = |part: usize| scratch.progress.get(part).map_or(0, |progress| progress.from);
+        if at < from(number) {
+            return 0;
+        }
+        // What follows may begin here already, so another match does not help.
+        let done = part.next.map(from).is_some_and(|from| from > 0 && from <= at);
+        if done || part.place > 0 && !is_set(&scratch.asked, part.candidate) {
+            unset(&mut scratch.wanted, number);
+            return 0;
+        }
         let operator = operators.get(candidate.operator);
-        let rest = text.get(at..).unwrap_or_default();
-        let (begins, read) = candidate.check.automaton.begins(text, at);
-        let (matches, read) = match begins {
-            Begins::Unknown => candidate.check.begins_at(operator, text, at),
-            known => (known == Begins::Yes, read),
-        };
-        let read = read + CHECK_COST;
-        scratch.note(number, read);
-        if matches {
-            // Places are tried in order, so this match is the leftmost.
-            if let (true, Ok(number)) = (candidate.check.keeps_start, u16::try_from(number)) {
-                scratch.starts.push((number, at));
+        let read = match piece.begins(text, at) {
+            Found::Yes(length) => {
+                let start = Start { at, likely: true };
+                self.found(number, start, at + length, hits, scratch);
+                length + CHECK_COST
             }
-            return (true, true, read);
+            Found::No(read) => read + CHECK_COST,
+            Found::Undecided => self.decide(part.candidate, operators, text, hits, scratch),
+        };
+        scratch.note(part.candidate, read);
+        let Some(progress) = scratch.progress(number) else { return read };
+        progress.spent += read;
+        if progress.spent <= piece.patience(text.len()) || !is_set(&scratch.wanted, number) {
+            return read;
         }
-        let Some(spent) = scratch.spent.get_mut(number) else { return (false, true, read) };
-        if *spent == 0 {
-            scratch.touched.push(u16::try_from(number).unwrap_or(u16::MAX));
+        let rest = text.len().saturating_sub(at);
+        scratch.note(part.candidate, rest);
+        unset(&mut scratch.wanted, number);
+        match piece.first_end(operator, text, at) {
+            Ok(None) => read + rest,
+            Ok(Some(end)) => {
+                self.found(number, Start { at, likely: false }, end, hits, scratch);
+                read + rest
+            }
+            Err(Undecided) => read + rest + self.decide(part.candidate, operators, text, hits, scratch),
         }
-        *spent += read;
-        if *spent <= candidate.check.patience(text.len()) {
-            return (false, false, read);
+    }
+
+    /// A part has matched and ends at `end` or later.
+    fn found(&self, number: usize, start: Start, end: usize, hits: &mut Bits, scratch: &mut Scratch) {
+        let Some(part) = self.parts.get(number) else { return };
+        let Some(check) = self.candidates.get(part.candidate).map(|candidate| &candidate.check) else { return };
+        let opens = check.pieces.get(part.place).is_some_and(|piece| piece.opens);
+        // Places are tried in order, so the first to be found is the first there is.
+        if opens && check.keeps_start && !scratch.opened.iter().any(|(candidate, _)| *candidate == part.candidate) {
+            scratch.opened.push((part.candidate, start));
         }
-        scratch.note(number, rest.len());
-        let matches = candidate.check.matches_from(operator, text, at);
-        (matches, true, read + rest.len())
+        let Some(next) = part.next else { return self.close(part.candidate, true, hits, scratch) };
+        let Some(progress) = scratch.progress(next) else { return };
+        if progress.from == 0 {
+            progress.from = end;
+            set(&mut scratch.wanted, next);
+        } else {
+            progress.from = progress.from.min(end);
+        }
+    }
+
+    /// Asks a candidate's operator. Returns the bytes read.
+    fn decide(
+        &self,
+        number: usize,
+        operators: &[Operator],
+        text: &[u8],
+        hits: &mut Bits,
+        scratch: &mut Scratch,
+    ) -> usize {
+        let Some(candidate) = self.candidates.get(number) else { return 0 };
+        let matches = candidate.check.matches(operators.get(candidate.operator), text);
+        self.close(number, matches, hits, scratch);
+        text.len()
+    }
+
+    /// A candidate is decided.
+    fn close(&self, number: usize, matches: bool, hits: &mut Bits, scratch: &mut Scratch) {
+        unset(&mut scratch.asked, number);
+        unset(&mut scratch.wanted, number);
+        if !matches {
+            return;
+        }
+        set(hits, number);
+        let opened = scratch.opened.iter().find(|(candidate, _)| *candidate == number);
+        if let (Some((_, start)), Ok(number)) = (opened, u16::try_from(number)) {
+            scratch.starts.push((number, *start));
+        }
     }
 }
 
-/// Makes the check of an operator; `None` if it cannot be screened.
-fn check(operator: &Operator) -> Option<Check> {
-    if let Some(pattern) = operator.linear_pattern() {
-        let (hir, keeps_start) = existence::simplify(parse_pattern(pattern).ok()?);
-        // One that matches without a byte would begin at the end of a text too, where nothing is read.
-        if hir.properties().minimum_len().is_none_or(|least| least == 0) {
-            return None;
-        }
-        let automaton = Automaton::build(&mut Walker::pattern(search::nfa(&hir)?).ok()?);
-        return Some(Check {
-            automaton,
-            needs: Needs::of(&hir),
-            keeps_start,
-            source: Source::Pattern(Box::new(hir), OnceLock::new()),
-        });
+fn is_set(bits: &Bits, number: usize) -> bool {
+    bits.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+}
+
+fn set(bits: &mut Bits, number: usize) {
+    if let Some(word) = bits.get_mut(number / 64) {
+        *word |= 1 << (number % 64);
     }
-    let phrases = operator.phrases();
-    if phrases.is_empty() || phrases.iter().any(Vec::is_empty) {
-        return None;
+}
+
+fn unset(bits: &mut Bits, number: usize) {
+    if let Some(word) = bits.get_mut(number / 64) {
+        *word &= !(1 << (number % 64));
     }
-    let phrases = Phrases::new(phrases);
-    let needs = Needs::of_phrases(phrases.list());
-    let automaton = Automaton::build(&mut Walker::Phrases(&phrases));
-    Some(Check { automaton, needs, keeps_start: false, source: Source::Phrases(phrases) })
 }

@@ -27,6 +27,8 @@ pub(super) struct Prefix {
     roots: Box<[u16; 256]>,
     /// Rows of entries; the first three are where walks begin.
     table: Vec<u16>,
+    /// Where two bytes lead from these: for each root and column a row.
+    pairs: Vec<u16>,
     /// For each row the set of what is open there.
     open: Vec<u16>,
     /// Sets as bits, `words` for each; set 0 is empty.
@@ -111,7 +113,25 @@ impl Prefix {
                 *root = BEHIND_WORD;
             }
         }
-        Self { classes, columns, roots, table, open: sets, sets: building.sets, words, sets_by_word }
+        let mut built = Self {
+            classes,
+            columns,
+            roots,
+            table,
+            pairs: Vec::new(),
+            open: sets,
+            sets: building.sets,
+            words,
+            sets_by_word,
+        };
+        let all = || (0..=u8::MAX).take(columns);
+        let first = |root| all().map(move |column| (root, column));
+        let pairs = [START, BEHIND_WORD, BEHIND_OTHER].into_iter().flat_map(first);
+        built.pairs = pairs
+            .map(|(root, column)| built.step(root, column))
+            .flat_map(|entry| all().map(|column| built.step(entry, column)).collect::<Vec<_>>())
+            .collect();
+        built
     }
 
     /// Calls `found` with each place of a text where some of the `wanted` patterns may begin, and with the set of all
@@ -179,11 +199,10 @@ impl Prefix {
         let windows = columns.get(from..).unwrap_or_default().windows(DEPTH);
         let bytes = text.get(from..).unwrap_or_default();
         for ((window, byte), place) in windows.zip(bytes).zip(0..CHUNK_END) {
-            let mut entry = root;
-            for column in window {
-                entry = self.step(entry, *column);
-            }
-            let number = entry & !LEAF;
+            let [first, second, third] = window else { continue };
+            let row = usize::from(root) * self.columns + usize::from(*first);
+            let pair = self.pairs.get(row * self.columns + usize::from(*second)).copied().unwrap_or(DEAD);
+            let number = self.step(pair, *third) & !LEAF;
             if matters(usize::from(number)) {
                 places.push((place, number));
             }
@@ -212,7 +231,7 @@ impl Prefix {
 
     /// Bytes of memory.
     pub(super) fn memory(&self) -> usize {
-        self.table.len() * 2 + self.open.len() * 2 + (self.sets.len() + self.sets_by_word.len()) * 8
+        (self.table.len() + self.pairs.len() + self.open.len()) * 2 + (self.sets.len() + self.sets_by_word.len()) * 8
     }
 }
 

@@ -22,6 +22,10 @@ const BYTES_PER_STATE: usize = 10;
 
 type MakeCache = Box<dyn Fn() -> Cache + Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>;
 
+/// The text made a search build states without end.
+#[derive(Debug)]
+pub(super) struct Undecided;
+
 /// A compiled search.
 pub(super) struct Search {
     dfa: DFA,
@@ -67,7 +71,8 @@ impl Search {
         self.caches.get()
     }
 
-    /// Whether a match begins at byte `at` exactly, `None` if it cannot be told, and how many bytes that took.
+    /// Whether a match begins at byte `at` exactly, `None` if it cannot be told, and how many bytes were read; of a match
+    /// how long it is at least.
     pub(super) fn begins_at(&self, text: &[u8], at: usize) -> (Option<bool>, usize) {
         let mut cache = self.cache();
         let rest = text.get(at..).unwrap_or_default();
@@ -76,7 +81,8 @@ impl Search {
         for (read, byte) in rest.iter().enumerate() {
             match self.dfa.next_state(&mut cache, state, *byte) {
                 Err(_) => return (None, read),
-                Ok(next) if next.is_match() => return (Some(true), read + 1),
+                // It shows when the byte behind it is read.
+                Ok(next) if next.is_match() => return (Some(true), read),
                 Ok(next) if next.is_dead() => return (Some(false), read + 1),
                 Ok(next) => state = next,
             }
@@ -85,10 +91,40 @@ impl Search {
         (end.ok().map(|end| end.is_match()), rest.len())
     }
 
-    /// Whether the pattern matches from byte `from` on; `None` if it cannot be told.
-    pub(super) fn matches_from(&self, text: &[u8], from: usize) -> Option<bool> {
+    /// Where the preferred one of the matches that begin at byte `at` exactly ends, if there is one. The answer may be
+    /// any end of it behind the first `enough` bytes.
+    ///
+    /// # Errors
+    /// [`Undecided`] if it cannot be told.
+    pub(super) fn end(&self, text: &[u8], at: usize, enough: usize) -> Result<Option<usize>, Undecided> {
+        let mut cache = self.cache();
+        let at = at.min(text.len());
+        let input = Input::new(text).range(at..).anchored(Anchored::Yes);
+        let mut state = self.dfa.start_state_forward(&mut cache, &input).map_err(|_| Undecided)?;
+        let mut end = None;
+        for (place, byte) in (at..).zip(text.get(at..).unwrap_or_default()) {
+            state = self.dfa.next_state(&mut cache, state, *byte).map_err(|_| Undecided)?;
+            if state.is_match() {
+                // What is preferred to it ends behind it.
+                end = Some(place);
+                if place - at >= enough {
+                    return Ok(end);
+                }
+            } else if state.is_dead() {
+                return Ok(end);
+            }
+        }
+        let last = self.dfa.next_eoi_state(&mut cache, state).map_err(|_| Undecided)?;
+        Ok(if last.is_match() { Some(text.len()) } else { end })
+    }
+
+    /// The earliest end of a match that begins at byte `from` or later, if there is one.
+    ///
+    /// # Errors
+    /// [`Undecided`] if it cannot be told.
+    pub(super) fn first_end(&self, text: &[u8], from: usize) -> Result<Option<usize>, Undecided> {
         let input = Input::new(text).range(from.min(text.len())..).earliest(true);
         let found = self.dfa.try_search_fwd(&mut self.cache(), &input);
-        found.ok().map(|found| found.is_some())
+        found.map(|found| found.map(|end| end.offset())).map_err(|_| Undecided)
     }
 }
