@@ -10,6 +10,7 @@ use super::needs::Needs;
 use super::search::{Search, Undecided, nfa};
 use super::walk::{Phrases, Walker};
 use crate::operator::{Operator, parse_pattern};
+use regex_automata::nfa::thompson::NFA;
 use regex_syntax::hir::Hir;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,8 +26,8 @@ pub(super) struct Check {
     /// Whether a match begins where one of a piece does that opens.
     pub(super) keeps_start: bool,
     /// The pattern in one piece, and with all that its matches may take.
-    whole: Option<Pattern>,
-    exact: Option<Pattern>,
+    whole: Option<Arc<Pattern>>,
+    exact: Option<Arc<Pattern>>,
 }
 
 /// What is looked for by itself.
@@ -41,12 +42,16 @@ pub(super) struct Piece {
 
 /// What an automaton was made of.
 enum Source {
-    Pattern(Pattern),
+    Pattern(Arc<Pattern>),
     Phrases(Phrases),
 }
 
 /// A pattern, and what searches for it in a whole text.
-struct Pattern(Box<Hir>, OnceLock<Option<Box<Search>>>);
+struct Pattern {
+    pattern: Hir,
+    nfa: NFA,
+    search: Option<Search>,
+}
 
 /// What a look at one place found.
 pub(super) enum Found {
@@ -70,19 +75,22 @@ impl Check {
             }
             let ways = ways(&whole);
             let keeps_start = keeps_start && ways.iter().filter_map(|way| way.first()).all(|(_, keeps)| *keeps);
+            // Most patterns have one piece and lose nothing.
+            let exact = Arc::new(Pattern::new(exact)?);
+            let whole = if exact.pattern == whole { Arc::clone(&exact) } else { Arc::new(Pattern::new(whole)?) };
             let mut pieces = Vec::new();
             for way in ways {
                 let (first, last) = (pieces.len(), pieces.len() + way.len() - 1);
                 for (place, (part, _)) in (first..).zip(way) {
-                    let automaton = Automaton::build(&mut Walker::pattern(nfa(&part)?).ok()?);
+                    let part = if whole.pattern == part { Arc::clone(&whole) } else { Arc::new(Pattern::new(part)?) };
+                    let automaton = Automaton::build(&mut Walker::pattern(part.nfa.clone()).ok()?);
                     let next = (place < last).then_some(place + 1);
-                    let source = Source::Pattern(Pattern::new(part));
-                    pieces.push(Piece { automaton, source, opens: place == first, next });
+                    pieces.push(Piece { automaton, source: Source::Pattern(part), opens: place == first, next });
                 }
             }
-            let needs = Needs::of(&whole);
-            let exact = keeps_start.then(|| Pattern::new(exact));
-            return Some(Self { needs, pieces, keeps_start, whole: Some(Pattern::new(whole)), exact });
+            let needs = Needs::of(&whole.pattern);
+            let exact = keeps_start.then_some(exact);
+            return Some(Self { needs, pieces, keeps_start, whole: Some(whole), exact });
         }
         let phrases = operator.phrases();
         if phrases.is_empty() || phrases.iter().any(Vec::is_empty) {
@@ -97,13 +105,17 @@ impl Check {
 
     /// Whether the operator matches a text.
     pub(super) fn matches(&self, operator: Option<&Operator>, text: &[u8]) -> bool {
-        let found = self.whole.as_ref().and_then(Pattern::search).and_then(|search| search.first_end(text, 0).ok());
+        let found = self
+            .whole
+            .as_ref()
+            .and_then(|whole| whole.search.as_ref())
+            .and_then(|search| search.first_end(text, 0).ok());
         found.map_or_else(|| operator.is_some_and(|operator| operator.matches_from(text, 0)), |end| end.is_some())
     }
 
     /// Where the match that begins at byte `at` ends, see [`Search::end`]; `None` if there is none, or it cannot be told.
     pub(super) fn end(&self, text: &[u8], at: usize, enough: usize) -> Option<usize> {
-        self.exact.as_ref().and_then(Pattern::search)?.end(text, at, enough).ok().flatten()
+        self.exact.as_ref()?.search.as_ref()?.end(text, at, enough).ok().flatten()
     }
 
     fn searches(&self) -> impl Iterator<Item = &Search> {
@@ -111,7 +123,7 @@ impl Check {
             Source::Pattern(pattern) => Some(pattern),
             Source::Phrases(_) => None,
         });
-        self.whole.iter().chain(&self.exact).chain(of_pieces).filter_map(Pattern::search)
+        self.whole.iter().chain(&self.exact).chain(of_pieces).filter_map(|pattern| pattern.search.as_ref())
     }
 }
 
@@ -134,7 +146,7 @@ impl Piece {
                 let (begins, read) = phrases.begin(text.get(at..).unwrap_or_default());
                 (Some(begins), read)
             }
-            Source::Pattern(pattern) => pattern.search().map_or((None, 0), |search| search.begins_at(text, at)),
+            Source::Pattern(pattern) => pattern.search.as_ref().map_or((None, 0), |search| search.begins_at(text, at)),
         };
         match begins {
             Some(true) => Found::Yes(read),
@@ -154,7 +166,7 @@ impl Piece {
         from: usize,
     ) -> Result<Option<usize>, Undecided> {
         match &self.source {
-            Source::Pattern(pattern) => pattern.search().ok_or(Undecided)?.first_end(text, from),
+            Source::Pattern(pattern) => pattern.search.as_ref().ok_or(Undecided)?.first_end(text, from),
             // Nothing follows them, so where they end does not matter.
             Source::Phrases(_) => {
                 Ok(operator.is_some_and(|operator| operator.matches_from(text, from)).then_some(text.len()))
@@ -170,12 +182,10 @@ impl Piece {
 }
 
 impl Pattern {
-    fn new(pattern: Hir) -> Self {
-        Self(Box::new(pattern), OnceLock::new())
-    }
-
-    fn search(&self) -> Option<&Search> {
-        self.1.get_or_init(|| Search::of(&self.0).map(Box::new)).as_deref()
+    fn new(pattern: Hir) -> Option<Self> {
+        let nfa = nfa(&pattern)?;
+        let search = Search::of(&pattern, nfa.clone());
+        Some(Self { pattern, nfa, search })
     }
 }
 
@@ -194,9 +204,7 @@ impl Checks {
         let work = || {
             while let Some(operator) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let (Some(known), Some(source)) = (self.0.get(*operator), operators.get(*operator)) {
-                    let check = known.get_or_init(|| Check::of(source).map(Arc::new));
-                    // No request is to wait for them.
-                    check.iter().for_each(|check| check.searches().for_each(drop));
+                    known.get_or_init(|| Check::of(source).map(Arc::new));
                 }
             }
         };

@@ -42,7 +42,8 @@ pub(super) fn nfa(pattern: &Hir) -> Option<thompson::NFA> {
 }
 
 impl Search {
-    pub(super) fn of(pattern: &Hir) -> Option<Self> {
+    /// Of a pattern and the automaton made of it.
+    pub(super) fn of(pattern: &Hir, nfa: thompson::NFA) -> Option<Self> {
         let prefilter = Prefilter::from_hir_prefix(MatchKind::LeftmostFirst, pattern).filter(Prefilter::is_fast);
         let config = DFA::config()
             .cache_capacity(STATES)
@@ -50,7 +51,7 @@ impl Search {
             .minimum_bytes_per_state(Some(BYTES_PER_STATE))
             .specialize_start_states(prefilter.is_some())
             .prefilter(prefilter);
-        let dfa = DFA::builder().configure(config).build_from_nfa(nfa(pattern)?).ok()?;
+        let dfa = DFA::builder().configure(config).build_from_nfa(nfa).ok()?;
         let warm = Arc::new(OnceLock::new());
         let (source, known) = (dfa.clone(), Arc::<OnceLock<Cache>>::clone(&warm));
         let make: MakeCache = Box::new(move || known.get().cloned().unwrap_or_else(|| source.create_cache()));
