@@ -375,11 +375,15 @@ impl<'a> Run<'a> {
                 }
                 // Of a long match what is logged of it; who needs more finds it.
                 Some(_) if !looking.needs_groups => {
-                    let (from, span) =
+                    let (start, span) =
                         self.workspace.screened.span((done, value), looking.test.operator, MAX_LOGGED_BYTES);
+                    let (from, likely) = start.map_or((0, false), |start| (start.at, start.likely));
                     let length = span.as_ref().map_or(value.len().saturating_sub(from), |span| span.len());
                     self.state.work += length as u64;
-                    let (found, more) = looking.operator.find(value, from, span, captures);
+                    let (found, more) = match span {
+                        Some(span) => looking.operator.caught(value, span, captures),
+                        None => looking.operator.find(value, from, likely, captures),
+                    };
                     put_off = (more || length >= MAX_LOGGED_BYTES).then_some((done, looking.test.operator));
                     found
                 }

@@ -109,18 +109,23 @@ impl Screened {
         Some(*row)
     }
 
-    /// The place before which no match of an operator in a text begins, and the match that begins right there, if that
-    /// is known. Of the match at least `enough` bytes.
-    pub(super) fn span(&self, text: (TextId, &[u8]), operator: usize, enough: usize) -> (usize, Option<Range<usize>>) {
+    /// What is known of where the leftmost match of an operator in a text begins, and of a long one the first `enough`
+    /// bytes or more.
+    pub(super) fn span(
+        &self,
+        text: (TextId, &[u8]),
+        operator: usize,
+        enough: usize,
+    ) -> (Option<Start>, Option<Range<usize>>) {
         let known = || {
             let layout = self.layout.as_ref()?;
             let candidate = layout.screen.candidate(operator)?;
             let row = *self.rows.get(text.0.index())?;
             let (.., start) = self.starts.iter().find(|(r, p, _)| *r == row && usize::from(*p) == candidate)?;
             let end = || layout.screen.end(candidate, text.1, start.at, enough);
-            Some((start.at, start.likely.then(end).flatten().map(|end| start.at..end)))
+            Some((*start, start.likely.then(end).flatten().map(|end| start.at..end)))
         };
-        known().unwrap_or_default()
+        known().map_or((None, None), |(start, span)| (Some(start), span))
     }
 
     /// Whether an operator matches a text; `None` if it was not asked.

@@ -274,20 +274,21 @@ impl Operator {
         }
     }
 
-    /// As [`Operator::matches`] with captures, but of a linear-time pattern only the whole match: `span`, if that is
-    /// known, else what does not begin before byte `from`. The second answer tells whether groups were left out.
-    pub(crate) fn find(
-        &self,
-        value: &[u8],
-        from: usize,
-        span: Option<Range<usize>>,
-        captures: &mut Captures,
-    ) -> (bool, bool) {
+    /// As [`Operator::matches`] with captures, but of a linear-time pattern only the whole match, which does not begin
+    /// before byte `from`, and is `likely` to begin right there. The second answer tells whether groups were left out.
+    pub(crate) fn find(&self, value: &[u8], from: usize, likely: bool, captures: &mut Captures) -> (bool, bool) {
         captures.clear();
         match &self.test {
-            Test::Rx(rx) if rx.linear_source().is_some() => (rx.find(value, from, span, captures), rx.has_groups()),
+            Test::Rx(rx) if rx.linear_source().is_some() => (rx.find(value, from, likely, captures), rx.has_groups()),
             _ => (self.matches(value, true, captures), false),
         }
+    }
+
+    /// As [`Operator::find`], where the whole match is known.
+    pub(crate) fn caught(&self, value: &[u8], span: Range<usize>, captures: &mut Captures) -> (bool, bool) {
+        captures.clear();
+        captures.push_match(value, std::iter::once(Some(span)));
+        (true, matches!(&self.test, Test::Rx(rx) if rx.has_groups()))
     }
 
     /// Whether a linear-time pattern or a phrase matches anywhere from byte `from` on.

@@ -12,11 +12,10 @@ use super::OperatorFault;
 use super::captures::{Captures, GROUPS};
 use super::pattern;
 use fancy_regex::BytesMode;
-use regex_automata::Input;
 use regex_automata::meta;
 use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input};
 use regex_syntax::hir::Hir;
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 /// Bytes of a compiled pattern's program; the largest of the OWASP rules takes a quarter of one MiB.
@@ -79,14 +78,15 @@ impl Rx {
         matches!(&self.engine, Engine::Linear(regex) if regex.captures_len() > 1)
     }
 
-    /// As [`Rx::matches`], and only the whole match goes to `captures`: `span`, if that is known, else what does not
-    /// begin before byte `from`. Patterns that backtrack are not asked.
-    pub(super) fn find(&self, value: &[u8], from: usize, span: Option<Range<usize>>, captures: &mut Captures) -> bool {
+    /// As [`Rx::matches`], and only the whole match goes to `captures`. It does not begin before byte `from`, and is
+    /// `likely` to begin right there. Patterns that backtrack are not asked.
+    pub(super) fn find(&self, value: &[u8], from: usize, likely: bool, captures: &mut Captures) -> bool {
         let Engine::Linear(regex) = &self.engine else { return false };
         let rest = || Input::new(value).range(from.min(value.len())..);
-        let span = span.or_else(|| regex.find(rest()).map(|found| found.range()));
-        captures.push_match(value, span.iter().map(|span| Some(span.clone())));
-        span.is_some()
+        let right_there = likely.then(|| regex.find(rest().anchored(Anchored::Yes))).flatten();
+        let found = right_there.or_else(|| regex.find(rest()));
+        captures.push_match(value, found.iter().map(|found| Some(found.range())));
+        found.is_some()
     }
 
     /// Whether a match begins at byte `from` or later; patterns that backtrack are not asked.

@@ -7,7 +7,7 @@ use super::walk::{Walk, Walker};
 use crate::hashing::Map;
 
 /// Largest table.
-const MAX_BYTES: usize = 128 << 10;
+const MAX_BYTES: usize = 64 << 10;
 
 /// No match begins so.
 const DEAD: u16 = 0;

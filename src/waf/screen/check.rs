@@ -5,13 +5,11 @@
 
 use super::automaton::{Automaton, Begins};
 use super::existence::simplify;
-use super::gaps::ways;
+use super::gaps::{has_gap, ways};
 use super::needs::Needs;
 use super::search::{Search, Undecided, nfa};
 use super::walk::{Phrases, Walker};
 use crate::operator::{Operator, parse_pattern};
-use regex_automata::nfa::thompson::NFA;
-use regex_syntax::hir::Hir;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -25,9 +23,8 @@ pub(super) struct Check {
     pub(super) pieces: Vec<Piece>,
     /// Whether a match begins where one of a piece does that opens.
     pub(super) keeps_start: bool,
-    /// The pattern in one piece, and with all that its matches may take.
-    whole: Option<Arc<Pattern>>,
-    exact: Option<Arc<Pattern>>,
+    /// The pattern with all that its matches may take, if that can be the rest of the text.
+    exact: Option<Search>,
 }
 
 /// What is looked for by itself.
@@ -42,15 +39,9 @@ pub(super) struct Piece {
 
 /// What an automaton was made of.
 enum Source {
-    Pattern(Arc<Pattern>),
+    /// Of a pattern, what searches for it in a whole text.
+    Pattern(Option<Box<Search>>),
     Phrases(Phrases),
-}
-
-/// A pattern, and what searches for it in a whole text.
-struct Pattern {
-    pattern: Hir,
-    nfa: NFA,
-    search: Option<Search>,
 }
 
 /// What a look at one place found.
@@ -75,22 +66,19 @@ impl Check {
             }
             let ways = ways(&whole);
             let keeps_start = keeps_start && ways.iter().filter_map(|way| way.first()).all(|(_, keeps)| *keeps);
-            // Most patterns have one piece and lose nothing.
-            let exact = Arc::new(Pattern::new(exact)?);
-            let whole = if exact.pattern == whole { Arc::clone(&exact) } else { Arc::new(Pattern::new(whole)?) };
             let mut pieces = Vec::new();
             for way in ways {
                 let (first, last) = (pieces.len(), pieces.len() + way.len() - 1);
                 for (place, (part, _)) in (first..).zip(way) {
-                    let part = if whole.pattern == part { Arc::clone(&whole) } else { Arc::new(Pattern::new(part)?) };
-                    let automaton = Automaton::build(&mut Walker::pattern(part.nfa.clone()).ok()?);
+                    let nfa = nfa(&part)?;
+                    let automaton = Automaton::build(&mut Walker::pattern(nfa.clone()).ok()?);
                     let next = (place < last).then_some(place + 1);
-                    pieces.push(Piece { automaton, source: Source::Pattern(part), opens: place == first, next });
+                    let source = Source::Pattern(Search::of(&part, nfa).map(Box::new));
+                    pieces.push(Piece { automaton, source, opens: place == first, next });
                 }
             }
-            let needs = Needs::of(&whole.pattern);
-            let exact = keeps_start.then_some(exact);
-            return Some(Self { needs, pieces, keeps_start, whole: Some(whole), exact });
+            let exact = (keeps_start && has_gap(&exact)).then(|| Search::of(&exact, nfa(&exact)?)).flatten();
+            return Some(Self { needs: Needs::of(&whole), pieces, keeps_start, exact });
         }
         let phrases = operator.phrases();
         if phrases.is_empty() || phrases.iter().any(Vec::is_empty) {
@@ -100,30 +88,41 @@ impl Check {
         let needs = Needs::of_phrases(phrases.list());
         let automaton = Automaton::build(&mut Walker::Phrases(&phrases));
         let piece = Piece { automaton, source: Source::Phrases(phrases), opens: true, next: None };
-        Some(Self { needs, pieces: vec![piece], keeps_start: false, whole: None, exact: None })
+        Some(Self { needs, pieces: vec![piece], keeps_start: false, exact: None })
     }
 
     /// Whether the operator matches a text.
     pub(super) fn matches(&self, operator: Option<&Operator>, text: &[u8]) -> bool {
-        let found = self
-            .whole
-            .as_ref()
-            .and_then(|whole| whole.search.as_ref())
-            .and_then(|search| search.first_end(text, 0).ok());
-        found.map_or_else(|| operator.is_some_and(|operator| operator.matches_from(text, 0)), |end| end.is_some())
+        let alone = |Undecided| operator.is_some_and(|operator| operator.matches_from(text, 0));
+        self.any_way(operator, text).unwrap_or_else(alone)
+    }
+
+    /// Whether the pieces of some way follow each other in a text.
+    fn any_way(&self, operator: Option<&Operator>, text: &[u8]) -> Result<bool, Undecided> {
+        for opening in self.pieces.iter().filter(|piece| piece.opens) {
+            let (mut end, mut next) = (Some(0), Some(opening));
+            while let (Some(from), Some(piece)) = (end, next) {
+                end = piece.first_end(operator, text, from)?;
+                next = piece.next.and_then(|next| self.pieces.get(next));
+            }
+            if end.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Where the match that begins at byte `at` ends, see [`Search::end`]; `None` if there is none, or it cannot be told.
     pub(super) fn end(&self, text: &[u8], at: usize, enough: usize) -> Option<usize> {
-        self.exact.as_ref()?.search.as_ref()?.end(text, at, enough).ok().flatten()
+        self.exact.as_ref()?.end(text, at, enough).ok().flatten()
     }
 
     fn searches(&self) -> impl Iterator<Item = &Search> {
         let of_pieces = self.pieces.iter().filter_map(|piece| match &piece.source {
-            Source::Pattern(pattern) => Some(pattern),
+            Source::Pattern(search) => search.as_deref(),
             Source::Phrases(_) => None,
         });
-        self.whole.iter().chain(&self.exact).chain(of_pieces).filter_map(|pattern| pattern.search.as_ref())
+        self.exact.iter().chain(of_pieces)
     }
 }
 
@@ -146,7 +145,7 @@ impl Piece {
                 let (begins, read) = phrases.begin(text.get(at..).unwrap_or_default());
                 (Some(begins), read)
             }
-            Source::Pattern(pattern) => pattern.search.as_ref().map_or((None, 0), |search| search.begins_at(text, at)),
+            Source::Pattern(search) => search.as_ref().map_or((None, 0), |search| search.begins_at(text, at)),
         };
         match begins {
             Some(true) => Found::Yes(read),
@@ -166,7 +165,7 @@ impl Piece {
         from: usize,
     ) -> Result<Option<usize>, Undecided> {
         match &self.source {
-            Source::Pattern(pattern) => pattern.search.as_ref().ok_or(Undecided)?.first_end(text, from),
+            Source::Pattern(search) => search.as_ref().ok_or(Undecided)?.first_end(text, from),
             // Nothing follows them, so where they end does not matter.
             Source::Phrases(_) => {
                 Ok(operator.is_some_and(|operator| operator.matches_from(text, from)).then_some(text.len()))
@@ -178,14 +177,6 @@ impl Piece {
     pub(super) fn patience(&self, length: usize) -> usize {
         // A pattern too large for its table builds many states in a search as well.
         if self.automaton.is_whole() { length / 2 + 64 } else { 2 * length + 64 }
-    }
-}
-
-impl Pattern {
-    fn new(pattern: Hir) -> Option<Self> {
-        let nfa = nfa(&pattern)?;
-        let search = Search::of(&pattern, nfa.clone());
-        Some(Self { pattern, nfa, search })
     }
 }
 

@@ -104,7 +104,8 @@ fn is_gap(pattern: &Hir) -> bool {
     any && repeated.max.is_none()
 }
 
-fn has_gap(pattern: &Hir) -> bool {
+/// Whether there is a gap anywhere in a pattern.
+pub(super) fn has_gap(pattern: &Hir) -> bool {
     is_gap(pattern)
         || match pattern.kind() {
             HirKind::Capture(group) => has_gap(&group.sub),
