@@ -10,20 +10,28 @@ impl ByteSet {
 
     /// The bytes that occur in `text`.
     pub(crate) fn of(text: &[u8]) -> Self {
-        if text.len() > 256 {
-            let mut seen = [false; 256];
+        // A mark in memory for each byte costs less than choosing one of four words; gathering the marks costs as much
+        // as a dozen bytes.
+        if text.len() > 16 {
+            let mut seen = [0u8; 256];
             for byte in text {
                 if let Some(seen) = seen.get_mut(usize::from(*byte)) {
-                    *seen = true;
+                    *seen = 1;
                 }
             }
-            let word =
-                |from: usize| (0..64).fold(0, |word, at| word | u64::from(seen.get(from + at) == Some(&true)) << at);
-            return Self([word(0), word(64), word(128), word(192)]);
+            let (eights, _) = seen.as_chunks::<8>();
+            let mut words = [0u64; 4];
+            for (at, eight) in eights.iter().enumerate() {
+                // The product's highest byte has bit n where byte n of the factor is 1.
+                let bits = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+                if let Some(word) = words.get_mut(at / 8) {
+                    *word |= bits << (at % 8 * 8);
+                }
+            }
+            return Self(words);
         }
         let [mut a, mut b, mut c, mut d] = [0u64; 4];
         for byte in text {
-            // Four selections in registers are faster than a write to one of four words in memory.
             let bit = 1u64 << (byte & 63);
             a |= if byte >> 6 == 0 { bit } else { 0 };
             b |= if byte >> 6 == 1 { bit } else { 0 };
@@ -55,7 +63,14 @@ impl ByteSet {
 
     /// Its members in order.
     pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(move |byte| self.contains(*byte))
+        self.0.into_iter().zip([0, 64, 128, 192]).flat_map(|(word, first)| {
+            let mut open = word;
+            std::iter::from_fn(move || {
+                let bit = u8::try_from(open.trailing_zeros()).ok().filter(|bit| *bit < 64)?;
+                open &= open.wrapping_sub(1);
+                Some(first + bit)
+            })
+        })
     }
 
     pub(crate) fn contains(self, byte: u8) -> bool {
@@ -95,6 +110,11 @@ mod tests {
         assert_eq!(ByteSet::of(&all), ByteSet::ALL);
         assert_eq!(ByteSet::of(&all.repeat(2)), ByteSet::ALL);
         assert_eq!(ByteSet::of(&b"a\xFFz".repeat(200)), ByteSet::of(b"az\xFF"));
+        for byte in &all {
+            assert_eq!(ByteSet::of(&[*byte; 17]), ByteSet::of(&[*byte]));
+        }
+        assert_eq!(ByteSet::ALL.iter().collect::<Vec<_>>(), all);
+        assert_eq!(ByteSet::of(b"b\0\xFFa\x80").iter().collect::<Vec<_>>(), [0, b'a', b'b', 0x80, 0xFF]);
         for byte in all {
             let set = ByteSet::of(&[byte, byte]);
             assert!((0..=255).all(|other| set.contains(other) == (other == byte)));

@@ -1,10 +1,33 @@
 //! A quick hash, and hash tables that use it, whose keys come from rules, not from the network.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::sync::LazyLock;
 
 /// A map with a hash that is quick, and no defence against chosen keys.
 pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
+
+/// A map by hashes of bytes from the network: which of them fall together depends on a secret of this process.
+pub(crate) type ByHash<V> = HashMap<u64, V, Seeded>;
+
+/// Hashes a hash once more, under a secret.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seeded(u64);
+
+impl Default for Seeded {
+    fn default() -> Self {
+        static SECRET: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+        Self(*SECRET)
+    }
+}
+
+impl BuildHasher for Seeded {
+    type Hasher = Quick;
+
+    fn build_hasher(&self) -> Quick {
+        Quick(self.0)
+    }
+}
 
 /// The hash of some bytes.
 pub(crate) fn of(bytes: &[u8]) -> u64 {

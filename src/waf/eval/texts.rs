@@ -8,9 +8,9 @@
 use std::borrow::Cow;
 
 use crate::byteset::ByteSet;
+use crate::hashing::ByHash;
 use crate::ruleset::{ChainId, Chains};
 use crate::transform::Transformation;
-use std::collections::HashMap;
 
 /// Most bytes of transformed values that are kept; beyond, they are computed for each rule anew.
 const MAX_DERIVED_BYTES: usize = 64 << 20;
@@ -53,7 +53,7 @@ pub(super) struct Texts {
     row_count: usize,
     derived_bytes: usize,
     /// Derived texts by a hash of their bytes, so that equal ones are one.
-    derived: HashMap<u64, TextId>,
+    derived: ByHash<TextId>,
     /// Bytes that transformations have read.
     pub(super) work: u64,
 }

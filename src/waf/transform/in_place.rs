@@ -2,6 +2,7 @@
 //! rewritten in its own buffer, and a borrowed one is copied once, at the first byte that changes.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// A buffer that is read at one place and written at an earlier one.
 #[derive(Debug)]
@@ -90,12 +91,12 @@ pub(super) fn without(value: Cow<'_, [u8]>, dropped: impl Fn(u8) -> bool) -> Cow
     let Some(first) = value.iter().position(|&byte| dropped(byte)) else { return value };
     let mut buffer = value.into_owned();
     let mut write = first;
-    for read in first..buffer.len() {
-        let byte = buffer.get(read).copied().unwrap_or_default();
-        if let Some(slot) = buffer.get_mut(write) {
-            *slot = byte;
+    let bytes = Cell::from_mut(buffer.as_mut_slice()).as_slice_of_cells();
+    for byte in bytes.iter().skip(first).map(Cell::get) {
+        if let Some(slot) = bytes.get(write) {
+            slot.set(byte);
         }
-        write = write.saturating_add(usize::from(!dropped(byte)));
+        write = write.wrapping_add(usize::from(!dropped(byte)));
     }
     buffer.truncate(write);
     Cow::Owned(buffer)

@@ -7,28 +7,34 @@ use std::borrow::Cow;
 /// decoder would read them (`C0 AF` gives `%u002f`), for that decoder may be the one behind us.
 pub(super) fn to_unicode(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let Some(first) = value.iter().position(|byte| !byte.is_ascii()) else { return value };
-    let (before, rest) = value.split_at(first);
-    if (0..rest.len()).all(|at| rest.get(at..).and_then(sequence).is_none()) {
+    let (before, mut rest) = value.split_at(first);
+    let mut out = Vec::new();
+    // What has been read since the last sequence, from the start of `rest`.
+    let mut plain = 0;
+    while let Some(byte) = rest.get(plain) {
+        let found = if byte.is_ascii() { None } else { rest.get(plain..).and_then(sequence) };
+        let Some((code, length)) = found else {
+            plain += 1;
+            continue;
+        };
+        if out.is_empty() {
+            out.reserve(value.len().saturating_mul(2));
+            out.extend_from_slice(before);
+        }
+        let (kept, behind) = rest.split_at(plain);
+        match kept {
+            [] => {}
+            [one] => out.push(*one),
+            more => out.extend_from_slice(more),
+        }
+        escape(code, &mut out);
+        rest = behind.get(length..).unwrap_or_default();
+        plain = 0;
+    }
+    if out.is_empty() {
         return value;
     }
-    let mut out = Vec::with_capacity(value.len().saturating_mul(2));
-    out.extend_from_slice(before);
-    let mut rest = rest;
-    while !rest.is_empty() {
-        let ascii = rest.iter().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
-        let (plain, behind) = rest.split_at(ascii);
-        out.extend_from_slice(plain);
-        rest = match sequence(behind) {
-            Some((code, length)) => {
-                escape(code, &mut out);
-                behind.get(length..).unwrap_or_default()
-            }
-            None => {
-                out.extend(behind.first());
-                behind.get(1..).unwrap_or_default()
-            }
-        };
-    }
+    out.extend_from_slice(rest);
     Cow::Owned(out)
 }
 

@@ -2,6 +2,7 @@
 
 use super::in_place::{is_space, without};
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// Drops blanks, and as libmodsecurity does 0xA0 and 0xC2, the two bytes of a no-break space. 0xC2 alone goes too:
 /// a decoder behind us that drops invalid bytes would join what it separates.
@@ -21,13 +22,13 @@ pub(super) fn compress(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let mut after_space = first.checked_sub(1).and_then(|before| value.get(before)) == Some(&b' ');
     let mut buffer = value.into_owned();
     let mut write = first;
-    for read in first..buffer.len() {
-        let byte = buffer.get(read).copied().unwrap_or_default();
+    let bytes = Cell::from_mut(buffer.as_mut_slice()).as_slice_of_cells();
+    for byte in bytes.iter().skip(first).map(Cell::get) {
         let space = is_space(byte);
-        if let Some(slot) = buffer.get_mut(write) {
-            *slot = if space { b' ' } else { byte };
+        if let Some(slot) = bytes.get(write) {
+            slot.set(if space { b' ' } else { byte });
         }
-        write = write.saturating_add(usize::from(!(space && after_space)));
+        write = write.wrapping_add(usize::from(!(space & after_space)));
         after_space = space;
     }
     buffer.truncate(write);
