@@ -8,6 +8,7 @@
 //! Fails closed: paths come canonical, so a spelling cannot avoid its route. Memory: the table; cost: one look-up in a
 //! map and one comparison a prefix, no allocation.
 
+pub mod field;
 mod route;
 
 pub use route::{Route, RouteSettings};

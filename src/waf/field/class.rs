@@ -1,7 +1,9 @@
 //! STAND-IN until the grammars are merged: the signatures of the real module, with a loose reading of specs.
 
+use super::grammar::Grammar;
+
 /// What a field's value must be.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Class {
     /// A grammar.
     Typed(Grammar),
@@ -13,29 +15,31 @@ pub enum Class {
     Opaque(Opaque),
 }
 
-/// A grammar.
-#[derive(Debug)]
-pub struct Grammar;
-
 /// Short text.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Short {
     /// Most characters.
     pub max_chars: usize,
+    /// Null fits.
+    pub optional: bool,
 }
 
 /// Free text.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Free {
     /// Most bytes.
     pub max_bytes: usize,
+    /// Null fits.
+    pub optional: bool,
 }
 
 /// Bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Opaque {
     /// Most bytes.
     pub max_bytes: usize,
+    /// Null fits.
+    pub optional: bool,
 }
 
 /// What is wrong with a spec.
@@ -49,45 +53,13 @@ pub struct SpecError {
     pub mend: String,
 }
 
-const NAMES: &[&str] = &[
-    "uuid",
-    "integer",
-    "number",
-    "boolean",
-    "enum",
-    "slug",
-    "identifier",
-    "host",
-    "url",
-    "fetch-url",
-    "etag",
-    "token68",
-    "jwt",
-    "cookie",
-    "date",
-    "datetime",
-    "email",
-    "semver",
-    "hex",
-    "base64",
-    "base64url",
-    "file-name",
-    "media-type",
-    "language",
-    "user-agent",
-    "pattern",
-    "short",
-    "free",
-    "opaque",
-];
-
 impl Class {
     /// Reads a spec.
     ///
     /// # Errors
     /// The first fault.
     pub fn parse(spec: &str) -> Result<Self, SpecError> {
-        let spec = spec.strip_suffix('?').unwrap_or(spec);
+        let (spec, optional) = spec.strip_suffix('?').map_or((spec, false), |spec| (spec, true));
         let (name, arguments) = match spec.split_once('(') {
             Some((name, rest)) => {
                 let end = SpecError { at: spec.len(), what: "`)` is missing".into(), mend: "close it".into() };
@@ -95,11 +67,11 @@ impl Class {
             }
             None => (spec, None),
         };
-        if !NAMES.contains(&name) {
+        if !Grammar::NAMES.contains(&name) && !["short", "free", "opaque"].contains(&name) {
             return Err(SpecError {
                 at: 0,
-                what: format!("unknown class {name:?}"),
-                mend: format!("the classes are {}", NAMES.join(", ")),
+                what: format!("there is no class `{name}`"),
+                mend: format!("the classes are {}", Grammar::NAMES.join(", ")),
             });
         }
         if name == "enum" && arguments.is_none_or(str::is_empty) {
@@ -116,10 +88,22 @@ impl Class {
             }
         }
         Ok(match name {
-            "short" => Self::Short(Short { max_chars: arguments.and_then(|n| n.parse().ok()).unwrap_or(256) }),
-            "free" => Self::Free(Free { max_bytes: 1 << 20 }),
-            "opaque" => Self::Opaque(Opaque { max_bytes: 1 << 20 }),
-            _ => Self::Typed(Grammar),
+            "short" => {
+                Self::Short(Short { max_chars: arguments.and_then(|n| n.parse().ok()).unwrap_or(256), optional })
+            }
+            "free" => Self::Free(Free { max_bytes: 1 << 20, optional }),
+            "opaque" => Self::Opaque(Opaque { max_bytes: 1 << 20, optional }),
+            _ => Self::Typed(Grammar { optional }),
         })
+    }
+
+    /// Whether null fits.
+    pub fn takes_null(&self) -> bool {
+        match self {
+            Self::Typed(grammar) => grammar.optional,
+            Self::Short(short) => short.optional,
+            Self::Free(free) => free.optional,
+            Self::Opaque(opaque) => opaque.optional,
+        }
     }
 }

@@ -8,10 +8,14 @@
 //! where it says `scored`.
 
 use super::class::{Class, SpecError};
+use super::grammar::Grammar;
 use super::json_tree::JsonTree;
 use super::media::MediaRange;
 use std::cmp::Ordering;
 use std::sync::Arc;
+
+/// Names, sorted, each with what it names.
+type Named<T> = Box<[(Box<[u8]>, T)]>;
 
 /// What a field's value is held against.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +43,10 @@ enum Own {
 }
 
 /// The words that a policy may write in place of a class.
-pub const WORDS: [&str; 2] = ["scored", "refuse"];
+const WORDS: [&str; 2] = ["scored", "refuse"];
+
+/// The classes that are no grammars.
+const TEXTS: [&str; 3] = ["short", "free", "opaque"];
 
 impl Purpose {
     /// Reads a class spec, or `scored`, or `refuse`.
@@ -47,12 +54,12 @@ impl Purpose {
     /// # Errors
     /// What is wrong with the spec, and where in it.
     pub fn parse(spec: &str) -> Result<Self, SpecError> {
-        let own = match spec {
+        let own = match spec.trim() {
             "scored" => Own::Scored,
             "refuse" => Own::Refuse,
             _ => Own::Class(Class::parse(spec)?),
         };
-        Ok(Self { spec: spec.into(), own })
+        Ok(Self { spec: spec.trim().into(), own })
     }
 
     /// That nothing is known.
@@ -79,13 +86,17 @@ impl Purpose {
         self.spec.split(['(', '?']).next().unwrap_or_default().trim()
     }
 
-    /// Whether JSON's `null` may stand for a value: where the spec ends in `?`, and for text and bytes, in which
-    /// nothing says nothing.
+    /// Whether JSON's `null` may stand for a value: where the spec ends in `?`, or nothing is known.
     pub(super) fn nullable(&self) -> bool {
         match &self.own {
-            Own::Class(Class::Typed(_)) => self.spec.trim_end().ends_with('?'),
-            Own::Class(_) | Own::Scored | Own::Refuse => true,
+            Own::Class(class) => class.takes_null(),
+            Own::Scored | Own::Refuse => true,
         }
+    }
+
+    /// Whether a policy cannot give this name to a type of its own, for a class or word has it.
+    pub fn is_reserved(name: &str) -> bool {
+        WORDS.contains(&name) || TEXTS.contains(&name) || Grammar::NAMES.contains(&name)
     }
 }
 
@@ -102,7 +113,7 @@ pub enum Case {
 #[derive(Debug)]
 pub struct Table {
     /// Sorted by name; in lower case where case is ignored.
-    named: Box<[(Box<[u8]>, Arc<Purpose>)]>,
+    named: Named<Arc<Purpose>>,
     other: Arc<Purpose>,
     case: Case,
 }
@@ -194,7 +205,7 @@ impl Part {
 #[derive(Debug)]
 pub struct Parts {
     /// Sorted by name.
-    named: Box<[(Box<[u8]>, Part)]>,
+    named: Named<Part>,
     other: Arc<Purpose>,
 }
 
@@ -276,14 +287,17 @@ mod tests {
             ("uuid", "uuid", false),
             ("uuid?", "uuid", true),
             ("integer(0..9)", "integer", false),
-            ("short(20)", "short", true),
-            ("free", "free", true),
+            (" short(20) ", "short", false),
+            ("free?", "free", true),
             ("scored", "scored", true),
         ] {
             let purpose = Purpose::parse(spec).unwrap();
             assert_eq!((purpose.name(), purpose.nullable()), (name, nullable), "{spec}");
         }
         assert!(Purpose::parse("uuidd").is_err());
+        for (name, reserved) in [("uuid", true), ("enum", true), ("free", true), ("refuse", true), ("id", false)] {
+            assert_eq!(Purpose::is_reserved(name), reserved, "{name}");
+        }
     }
 
     #[test]

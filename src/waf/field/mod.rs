@@ -2,6 +2,7 @@
 
 pub mod class;
 pub mod fields;
+pub mod grammar;
 pub mod json_tree;
 pub mod media;
 

@@ -105,7 +105,7 @@ fn kinds_follow_the_class_and_the_way() {
         ("n", vec![Number]),
         ("m", vec![Null, Number]),
         ("b", vec![Boolean]),
-        ("s", vec![Null, Boolean, Number, String]),
+        ("s", vec![Boolean, Number, String]),
         ("u", vec![Boolean, Number, String]),
         ("list", vec![Null, Array]),
         ("list/0", vec![Boolean, Number, String]),
