@@ -9,6 +9,7 @@
 //! map and one comparison a prefix, no allocation.
 
 pub mod field;
+pub mod openapi;
 mod route;
 
 pub use route::{Route, RouteSettings};

@@ -217,7 +217,7 @@ fn every_fault_has_a_place_and_a_mend() {
         // Classes and types.
         (&with("query.x = 'uuuid'"), "4:12: there is no class `uuuid`; "),
         (&with("query.x = ' integer(1..b)'"), "4:21: "),
-        (&with("query.x = \"\"\"enum\"\"\""), "4:17: "),
+        (&with("query.x = \"\"\"enum\"\"\""), "4:18: "),
         (
             "[types]\ntitle = 'short(300)'\n[headers]\nx = 'titel'",
             "4:6: there is no class `titel`; did you mean the type \"title\"?",
