@@ -4,6 +4,7 @@
 //! and addresses of the web. At most three words outside of comments are no `name/version`, so a sentence is no client.
 //! Quotes, angle brackets, braces, backticks, `$`, `|`, `\`, `;` outside of comments and all beyond ASCII do not fit.
 
+use super::plain::inner_name;
 use super::{Fit, uri};
 
 /// Bytes of a value.
@@ -17,6 +18,9 @@ const DEPTH: usize = 3;
 pub(super) fn fits(value: &[u8]) -> Fit {
     if value.len() > MOST {
         return Err("longer than 1024 bytes");
+    }
+    if inner_name(value) {
+        return Err("a name inside an interpreter");
     }
     if !value.first().is_some_and(u8::is_ascii_alphabetic) {
         return Err("does not begin with a name");

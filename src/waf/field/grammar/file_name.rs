@@ -7,6 +7,7 @@
 //! stand, and a name with blanks but without an extension, which is a sentence. Words are for the scorer.
 
 use super::Fit;
+use super::plain::{inner_name, utf7};
 use crate::field::class::{Arguments, SpecError, excerpt};
 use crate::field::text::nameable;
 
@@ -53,6 +54,9 @@ pub(super) fn fits(value: &[u8], extensions: &[String]) -> Fit {
     }
     let text = std::str::from_utf8(value).map_err(|_| "not UTF-8")?;
     characters(text)?;
+    if inner_name(value) || utf7(value) {
+        return Err("a name inside an interpreter, or UTF-7");
+    }
     let is = |a: &str, list: &[&str]| list.iter().any(|b| a.eq_ignore_ascii_case(b));
     if text.starts_with(['-', ' ', '@', '!', '#', '%', ','])
         || text.ends_with(['.', ' '])
@@ -90,7 +94,7 @@ pub(super) fn fits(value: &[u8], extensions: &[String]) -> Fit {
         if !extensions.is_empty() {
             return Err("no extension");
         }
-        return if text.contains(' ') { Err("words without an extension") } else { Ok(()) };
+        return if text.contains([' ', '(']) { Err("words without an extension") } else { Ok(()) };
     };
     if !extensions.is_empty() {
         return extensions

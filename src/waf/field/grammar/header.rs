@@ -55,6 +55,7 @@ fn name(value: &[u8]) -> bool {
         && value.len() <= 128
         && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'+'))
         && !value.windows(2).any(|pair| pair == b".." || pair == b"--")
+        && !super::plain::inner_name(value)
 }
 
 /// What may stand in quotes: letters, digits and a few signs, no blank beside a sign of comparison.
@@ -122,9 +123,13 @@ fn media(value: &[u8], range: bool) -> Fit {
             return Err("more than 16 parameters");
         }
         // RFC 9110 lets senders leave a `;` at the end.
-        if !piece.is_empty() && !(range && weight(piece)) {
-            parameter(piece)?;
+        if piece.is_empty() || (range && weight(piece)) {
+            continue;
         }
+        if range && piece.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"q=")) {
+            return Err("not a weight");
+        }
+        parameter(piece)?;
     }
     Ok(())
 }
@@ -228,7 +233,7 @@ fn entity_tag(member: &[u8]) -> Fit {
         })
         && !inside.windows(2).any(|pair| pair == b"..")
         && !super::plain::scheme_of_script(inside);
-    if sound { super::plain::word_with_comment(inside) } else { Err("not an entity tag") }
+    if sound { super::plain::word(inside) } else { Err("not an entity tag") }
 }
 
 /// RFC 9110, section 13.1.5: an entity tag or a date.
@@ -240,12 +245,52 @@ pub(super) fn if_range(value: &[u8]) -> Fit {
     }
 }
 
-/// Directives and their arguments, as in `cache-control`, `priority`, `keep-alive`, `prefer`, `sec-websocket-extensions`: names, each with `=` and
-/// a name or a quoted string or alone, between commas or semicolons.
+/// What clients write in `cache-control`, `priority`, `keep-alive`, `prefer` and `sec-websocket-extensions`.
+const DIRECTIVES: [&str; 33] = [
+    "no-cache",
+    "no-store",
+    "no-transform",
+    "only-if-cached",
+    "max-age",
+    "max-stale",
+    "min-fresh",
+    "stale-if-error",
+    "stale-while-revalidate",
+    "must-revalidate",
+    "must-understand",
+    "proxy-revalidate",
+    "public",
+    "private",
+    "immutable",
+    "s-maxage",
+    "u",
+    "i",
+    "timeout",
+    "max",
+    "return",
+    "wait",
+    "respond-async",
+    "handling",
+    "depth-noroot",
+    "permessage-deflate",
+    "x-webkit-deflate-frame",
+    "client_max_window_bits",
+    "server_max_window_bits",
+    "client_no_context_takeover",
+    "server_no_context_takeover",
+    "pre-check",
+    "post-check",
+];
+
+/// Known directives, each alone or with `=` and a name or a quoted string, between commas or semicolons.
 pub(super) fn directives(value: &[u8]) -> Fit {
     members(value, |member| {
         for piece in pieces(member, b';') {
-            if !name(piece) {
+            let name = piece.split(|b| *b == b'=').next().unwrap_or_default();
+            if !DIRECTIVES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())) {
+                return Err("not a known directive");
+            }
+            if name.len() < piece.len() {
                 parameter(piece)?;
             }
         }

@@ -100,13 +100,13 @@ const INNER_NAMES: [&[u8]; 12] = [
     b"__getattribute__",
 ];
 
-/// Letters, digits, `_`, `-`, `.` and `:`, beginning with a letter, digit or `_`. Not two dots together, no scheme that
-/// runs script, no way into an interpreter, and not a word that ends in `--`.
+/// Letters, digits, `_`, `-`, `.` and `:`, beginning with a letter, digit or `_`, unless it is random. Not two dots together,
+/// no scheme that runs script, no way into an interpreter, and not a word that ends in `--`.
 pub(super) fn identifier(value: &[u8]) -> Fit {
     if !value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':')) {
         return Err("not letters, digits, `_`, `-`, `.` and `:`");
     }
-    if !value.first().is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_') {
+    if !value.first().is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_') && !random(value) {
         return Err("begins with a sign");
     }
     if value.windows(2).any(|pair| pair == b"..") {
@@ -115,20 +115,39 @@ pub(super) fn identifier(value: &[u8]) -> Fit {
     if scheme_of_script(value) {
         return Err("begins as a script");
     }
-    if value.contains(&b'_') && INNER_NAMES.iter().any(|name| value.windows(name.len()).any(|part| part == *name)) {
-        return Err("a name inside an interpreter");
-    }
-    word_with_comment(value)
+    word(value)
 }
 
-/// A plain word or number with SQL's comment behind it is a probe. A random identifier may end so: it mixes.
-pub(super) fn word_with_comment(value: &[u8]) -> Fit {
-    let Some(word) = value.strip_suffix(b"--") else { return Ok(()) };
-    let word = word.strip_suffix(b"-").unwrap_or(word);
-    if word.iter().all(u8::is_ascii_alphabetic) || word.iter().all(u8::is_ascii_digit) {
-        return Err("a word and `--`");
+/// Whether the value looks drawn from the 64 digits of base64url: such a one may begin and end in any of them.
+pub(super) fn random(value: &[u8]) -> bool {
+    value.len() >= 10
+        && value.iter().any(u8::is_ascii_digit)
+        && value.iter().any(u8::is_ascii_lowercase)
+        && value.iter().any(u8::is_ascii_uppercase)
+        && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// What no name and no token is, even where all its characters are right: a plain word or number with SQL's comment behind it
+/// (a random identifier may end so), and what opens a way into an interpreter.
+pub(super) fn word(value: &[u8]) -> Fit {
+    if let Some(word) = value.strip_suffix(b"--") {
+        let word = word.strip_suffix(b"-").unwrap_or(word);
+        if word.iter().all(u8::is_ascii_alphabetic) || word.iter().all(u8::is_ascii_digit) {
+            return Err("a word and `--`");
+        }
     }
-    Ok(())
+    if inner_name(value) { Err("a name inside an interpreter") } else { Ok(()) }
+}
+
+/// Whether a name that opens a way into an interpreter is part of the value.
+pub(super) fn inner_name(value: &[u8]) -> bool {
+    value.windows(2).any(|pair| pair == b"__")
+        && INNER_NAMES.iter().any(|name| value.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name)))
+}
+
+/// Whether there is a sign of ASCII in UTF-7 (`+ADw-` for `<`).
+pub(super) fn utf7(value: &[u8]) -> bool {
+    value.windows(5).any(|part| matches!(part, [b'+', b'A', b'A'..=b'H', _, b'-']))
 }
 
 /// Whether a browser would take the value for a script's address.
@@ -162,5 +181,5 @@ pub(super) fn semver(value: &[u8]) -> Fit {
         pre.split(|b| *b == b'.').all(|part| lettered(part) && (numeric(part) || !part.iter().all(u8::is_ascii_digit)))
     });
     let build_fits = build.next().is_none_or(|build| build.split(|b| *b == b'.').all(lettered));
-    if pre_fits && build_fits { word_with_comment(value) } else { Err("not a sound pre-release or build") }
+    if pre_fits && build_fits { word(value) } else { Err("not a sound pre-release or build") }
 }

@@ -74,6 +74,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
             "__dashboard__",
             "V1StGXR8_Z5jdHi6B--myT",
             "V1StGXR8_Z5jdHi6B--",
+            "-1StGXR8_Z5jdHi6B-my",
             "a:b:c",
             "001",
             "OPENAI_API_KEY",
@@ -276,6 +277,13 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
             "/etc/passwd",
             "admin--",
             "a&&b",
+            "1=1",
+            "a&id",
+            "$IFS$9id",
+            "-oProxyCommand=id",
+            "--output=/tmp/x",
+            "a%2e%2e",
+            "a%3Cb",
             "javascript:x",
             "{\"a\":1}",
             "a[$ne]",
@@ -928,7 +936,7 @@ fn no_attack_is_typed() {
         let spec = match *name {
             "enum" => "enum(todo, done)",
             // A pattern is as tight as its author made it.
-            "pattern" => "pattern([A-Za-z0-9_-]{1,40})",
+            "pattern" => "pattern([A-Za-z0-9]+(-[A-Za-z0-9]+)*)",
             name => name,
         };
         let class = Class::parse(spec).unwrap();

@@ -1,6 +1,6 @@
 //! Tokens: base64 and what is made of it, JWT, cookie values.
 
-use super::plain::{scheme_of_script, word_with_comment};
+use super::plain::{random, scheme_of_script, utf7, word};
 use super::{Fit, uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,7 +28,7 @@ pub(super) fn base64url(value: &[u8]) -> Fit {
         return Err("not whole groups of four");
     }
     let all = digits.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if all { word_with_comment(value) } else { Err("not base64url digits") }
+    if all { word(value) } else { Err("not base64url digits") }
 }
 
 fn unpadded(value: &[u8]) -> &[u8] {
@@ -47,10 +47,11 @@ pub(super) fn token68(value: &[u8]) -> Fit {
     if !all || digits.is_empty() || value.len() - digits.len() > 2 {
         return Err("not letters, digits, `-`, `_`, `.`, `~` and base64");
     }
-    if digits.windows(2).any(|pair| pair == b"..") || digits.first().is_some_and(|b| matches!(b, b'.' | b'~' | b'-')) {
+    let signed = digits.first().is_some_and(|b| matches!(b, b'.' | b'~' | b'-')) && !random(digits);
+    if digits.windows(2).any(|pair| pair == b"..") || signed {
         return Err("not a token's shape");
     }
-    word_with_comment(value)
+    word(value)
 }
 
 /// What is read of a JWT's header.
@@ -108,39 +109,39 @@ pub(super) fn jwt(value: &[u8]) -> Fit {
     Ok(())
 }
 
-/// RFC 6265, section 4.1.1, narrower: of `cookie-octet`, not `'`, `` ` ``, `<`, `>`, `(`, `)`, `{`, `}`, `[`, `]`, `^`, `|`, and
-/// percent-encoding only well-formed, without encoded control characters. No quotes around it.
+/// RFC 6265, section 4.1.1, narrower: of `cookie-octet`, not `'`, `` ` ``, `<`, `>`, `(`, `)`, `{`, `}`, `[`, `]`, `^` and `|`; `&` only
+/// between `name=value` pairs, `$` only as Google's counters have it (`$o1$g0`). Percent-encoding is well-formed, and of nothing
+/// that browsers never encode or that markup begins with. No quotes around it.
 pub(super) fn cookie(value: &[u8]) -> Fit {
     let octet = |b: &u8| {
         b.is_ascii_alphanumeric()
-            || matches!(
-                b,
-                b'-' | b'_'
-                    | b'.'
-                    | b'~'
-                    | b'+'
-                    | b'/'
-                    | b'='
-                    | b':'
-                    | b'%'
-                    | b'&'
-                    | b'!'
-                    | b'*'
-                    | b'$'
-                    | b'@'
-                    | b'#'
-                    | b'?'
-            )
+            || matches!(b, b'-' | b'_' | b'.' | b'~' | b'+' | b'/' | b'=' | b':' | b'%')
+            || matches!(b, b'&' | b'!' | b'*' | b'$' | b'@' | b'#' | b'?')
     };
     if !value.iter().all(octet) {
         return Err("a character that is no cookie's");
     }
     uri::encoding(value)?;
-    let pair = |bytes: &[u8]| matches!(bytes, b".." | b"&&" | b"$$" | b"//" | b"**" | b"/*" | b"*/");
-    // Base64 may hold `//` and begin with `/`.
-    let base64 = base64(value).is_ok();
-    if !base64 && (value.windows(2).any(pair) || value.first() == Some(&b'/') || scheme_of_script(value)) {
-        return Err("not a cookie's shape");
+    const NEVER: [&[u8]; 5] = [b"%27", b"%2e", b"%3c", b"%3e", b"%60"];
+    if value.windows(3).any(|part| NEVER.iter().any(|never| part.eq_ignore_ascii_case(never))) {
+        return Err("an encoded character that is no cookie's");
     }
-    word_with_comment(value)
+    // Base64 may hold `//` and begin with `/`, and random tokens begin with any of their digits.
+    if base64(value).is_ok() || random(unpadded(value)) {
+        return Ok(());
+    }
+    let pair = |bytes: &[u8]| matches!(bytes, b".." | b"&&" | b"$$" | b"//" | b"**" | b"/*" | b"*/");
+    let compared = |part: &[u8]| matches!(part, [l, b'=', r] if l.is_ascii_digit() && r.is_ascii_digit());
+    let counter = |part: &[u8]| {
+        !matches!(part, [l, b'$', r] if l.is_ascii_alphanumeric() && r.is_ascii_lowercase())
+            && part.get(1) == Some(&b'$')
+    };
+    let right = !value.windows(2).any(pair)
+        && !value.windows(3).any(|part| compared(part) || counter(part))
+        && !matches!(value.first(), Some(b'/' | b'-' | b'$' | b'@' | b'#' | b'?'))
+        && value.last() != Some(&b'$')
+        && (!value.contains(&b'&') || value.split(|b| *b == b'&').all(|piece| piece.contains(&b'=')))
+        && !scheme_of_script(value)
+        && !utf7(value);
+    if right { word(value) } else { Err("not a cookie's shape") }
 }
