@@ -4,7 +4,7 @@
 //! `file:line:column` and shows the line with a caret. All faults found are reported together.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a fault is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,82 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// A file as it was read, so that a byte offset can be said as line and column.
+#[derive(Debug, Clone)]
+pub struct Page {
+    path: PathBuf,
+    text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
+}
+
+impl Page {
+    /// A file and its text.
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path: path.into(), text, lines }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A fault at a byte offset; one past the end is at the end. Cost: a search in the lines, and one line.
+    pub fn fault(&self, offset: usize, what: impl Into<String>, mend: impl Into<String>) -> Fault {
+        let line = self.lines.partition_point(|start| *start <= offset.min(self.text.len())).max(1);
+        let start = self.lines.get(line - 1).copied().unwrap_or_default();
+        let rest = self.text.get(start..).unwrap_or_default();
+        let before = self.text.get(start..offset).unwrap_or(rest);
+        let column = before.chars().count() + 1;
+        Fault::file(&self.path, (line, column), rest.lines().next().unwrap_or_default(), what, mend)
+    }
+}
+
+/// The mend for a name that is none of `choices`: the nearest of them, or, after the words `all`, all of them.
+pub fn suggestion(written: &str, choices: &[&str], all: &str) -> String {
+    match nearest(written, choices) {
+        Some(choice) => format!("did you mean \"{choice}\"?"),
+        None if choices.is_empty() => "remove it".to_owned(),
+        None => format!("{all} {}", choices.join(", ")),
+    }
+}
+
+/// The one of `choices` that was probably meant.
+pub fn nearest<'a>(written: &str, choices: &[&'a str]) -> Option<&'a str> {
+    // Who wrote more than this meant none of them.
+    if written.len() > 128 {
+        return None;
+    }
+    let near = choices.iter().map(|choice| (distance(written, choice), *choice)).min()?;
+    (near.0 <= (written.len() / 3).max(2) && near.0 < near.1.len()).then_some(near.1)
+}
+
+/// The Levenshtein distance: how many characters to insert, delete or change.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (above, a) in one.chars().enumerate() {
+        let (mut diagonal, mut left) = (above, above + 1);
+        let mut cells = row.iter_mut();
+        if let Some(first) = cells.next() {
+            *first = left;
+        }
+        for (cell, b) in cells.zip(other.chars()) {
+            let change = diagonal + usize::from(a != b);
+            diagonal = *cell;
+            left = change.min(left + 1).min(diagonal + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +188,40 @@ mod tests {
     fn keys_nest() {
         assert_eq!(Fault::key("lists[0]", "x", "").under("reputation").to_string(), "reputation.lists[0]: x");
         assert_eq!(Fault::key("[0].path", "x", "").under("route").to_string(), "route[0].path: x");
+    }
+
+    #[test]
+    fn distances() {
+        for (one, other, expected) in
+            [("", "", 0), ("a", "", 1), ("brust", "burst", 2), ("listners", "listener", 2), ("same", "same", 0)]
+        {
+            assert_eq!(distance(one, other), expected, "{one} {other}");
+            assert_eq!(distance(other, one), expected, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn offsets_become_lines_and_columns() {
+        let page = Page::new("a.toml", "one\ntwö = 2\r\n\nlast");
+        for (offset, place) in [
+            (0, "a.toml:1:1: x\n    one\n    ^"),
+            (3, "a.toml:1:4: x\n    one\n       ^"),
+            (4, "a.toml:2:1: x\n    twö = 2\n    ^"),
+            (9, "a.toml:2:5: x\n    twö = 2\n        ^"),
+            (14, "a.toml:3:1: x"),
+            (15, "a.toml:4:1: x\n    last\n    ^"),
+            (99, "a.toml:4:5: x\n    last\n        ^"),
+        ] {
+            assert_eq!(page.fault(offset, "x", "").to_string(), place, "{offset}");
+        }
+        assert_eq!(Page::new("b", "").fault(0, "x", "y").to_string(), "b:1:1: x; y");
+    }
+
+    #[test]
+    fn what_was_meant() {
+        let choices = ["burst", "rate", "per"];
+        assert_eq!(suggestion("brust", &choices, "write one of"), "did you mean \"burst\"?");
+        assert_eq!(suggestion("colour", &choices, "write one of"), "write one of burst, rate, per");
+        assert_eq!(suggestion("colour", &[], "write one of"), "remove it");
     }
 }

@@ -57,7 +57,8 @@ const STAGES_AND_ADMIN: [&str; 11] =
 /// Crates that only some parts may name.
 const CRATES: &[(&str, &[&str])] = &[
     ("pingora", &["edge"]),
-    ("gatehouse_waf", &["inspect", "gate", "cli"]),
+    // `policy` for the nouns of fields alone: classes and the tables of them.
+    ("gatehouse_waf", &["inspect", "gate", "cli", "policy"]),
     ("axum", &["admin", "cli"]),
     ("anyhow", &["cli"]),
     ("prometheus", &["telemetry", "server"]),

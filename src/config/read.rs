@@ -6,7 +6,7 @@
 use super::document::Document;
 use super::environment::{self, Expanded, Variables};
 use super::source::Source;
-use crate::fault::{Fault, Place};
+use crate::fault::{Fault, Place, suggestion};
 use serde::Deserialize as _;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -233,51 +233,5 @@ fn thing(found: &str) -> String {
             Some(value) => value.to_owned(),
             None => found.to_owned(),
         },
-    }
-}
-
-/// The nearest of `choices`, or all of them.
-fn suggestion(written: &str, choices: &[&str], all: &str) -> String {
-    let near = choices.iter().map(|choice| (distance(written, choice), choice)).min();
-    match near {
-        Some((distance, choice)) if distance <= (written.len() / 3).max(2) && distance < choice.len() => {
-            format!("did you mean \"{choice}\"?")
-        }
-        Some(_) => format!("{all} {}", choices.join(", ")),
-        None => "remove it".to_owned(),
-    }
-}
-
-/// The Levenshtein distance: how many characters to insert, delete or change.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (above, a) in one.chars().enumerate() {
-        let (mut diagonal, mut left) = (above, above + 1);
-        let mut cells = row.iter_mut();
-        if let Some(first) = cells.next() {
-            *first = left;
-        }
-        for (cell, b) in cells.zip(other.chars()) {
-            let change = diagonal + usize::from(a != b);
-            diagonal = *cell;
-            left = change.min(left + 1).min(diagonal + 1);
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances() {
-        for (one, other, expected) in
-            [("", "", 0), ("a", "", 1), ("brust", "burst", 2), ("listners", "listener", 2), ("same", "same", 0)]
-        {
-            assert_eq!(distance(one, other), expected, "{one} {other}");
-            assert_eq!(distance(other, one), expected, "{one} {other}");
-        }
     }
 }

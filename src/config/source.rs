@@ -1,25 +1,24 @@
 //! Where things stand in a configuration file: from byte offsets and keys to `file:line:column` and the line itself.
 
-use crate::fault::{Fault, Place};
+use crate::fault::{Fault, Page, Place};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A configuration file as it was read, with the place of every key in it.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
-    path: PathBuf,
-    text: String,
+    page: Page,
     /// Dotted key, spelled as stages spell it in a [`Fault`], to the byte offset of its value.
     places: BTreeMap<String, usize>,
 }
 
 impl Source {
     pub(super) fn new(path: &Path, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned(), places: BTreeMap::new() }
+        Self { page: Page::new(path, text), places: BTreeMap::new() }
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.page.path()
     }
 
     pub(super) fn set_places(&mut self, places: BTreeMap<String, usize>) {
@@ -28,11 +27,7 @@ impl Source {
 
     /// A fault at a byte offset of the file.
     pub(super) fn fault(&self, offset: usize, what: impl Into<String>, mend: impl Into<String>) -> Fault {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let text = self.text.lines().nth(line - 1).unwrap_or_default();
-        Fault::file(&self.path, (line, column), text, what, mend)
+        self.page.fault(offset, what, mend)
     }
 
     /// Turns the place of a fault from a key into a place in this file: the key's own value, else that of the nearest
@@ -48,7 +43,7 @@ impl Source {
             match around.rfind(['.', '[']).and_then(|end| around.get(..end)) {
                 Some(shorter) => around = shorter,
                 None => {
-                    return Fault::file(&self.path, (0, 0), "", format!("{key}: {}", fault.what), fault.mend);
+                    return Fault::file(self.path(), (0, 0), "", format!("{key}: {}", fault.what), fault.mend);
                 }
             }
         }

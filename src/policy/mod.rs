@@ -8,6 +8,8 @@
 //! Fails closed: paths come canonical, so a spelling cannot avoid its route. Memory: the table; cost: one look-up in a
 //! map and one comparison a prefix, no allocation.
 
+pub mod field;
+pub mod openapi;
 mod route;
 
 pub use route::{Route, RouteSettings};
