@@ -48,6 +48,7 @@ pub mod collections;
 mod compile;
 pub mod diagnostic;
 mod eval;
+pub mod field;
 pub mod files;
 mod hashing;
 pub mod operator;
