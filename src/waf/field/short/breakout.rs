@@ -22,6 +22,7 @@ pub(super) fn find(text: &[u8], sets: &Sets, hits: &mut Vec<Hit>) {
             match open {
                 Some(quote) if quote == byte => open = None,
                 Some(_) => {}
+                None if is_quotation(text, at, before, byte) => open = Some(byte),
                 None => {
                     if goes_on(text.get(at + 1..).unwrap_or_default()) {
                         let tail = text.get(at..text.len().min(at + TAIL)).unwrap_or_default();
@@ -40,6 +41,18 @@ pub(super) fn find(text: &[u8], sets: &Sets, hits: &mut Vec<Hit>) {
         }
         before = Some(byte);
     }
+}
+
+/// Whether the quote begins a well-formed quotation: it stands before a word and behind none, and the next one of its
+/// kind, near by, stands behind a word and before none.
+fn is_quotation(text: &[u8], at: usize, before: Option<u8>, quote: u8) -> bool {
+    let starts = before.is_none_or(|byte| matches!(byte, b' ' | b'(' | b'[' | b'{' | b',' | b':' | b'\n' | b'='));
+    let Some(inside) = text.get(at + 1..text.len().min(at + TAIL)).filter(|_| starts) else { return false };
+    let Some(length) = memchr::memchr(quote, inside) else { return false };
+    let ends = inside.get(length + 1).is_none_or(|byte| b" ,.;:!?)]}\n".contains(byte));
+    let worded = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
+    let content = inside.get(..length);
+    ends && worded(inside.first()) && content.and_then(<[u8]>::last).is_some_and(|byte| !byte.is_ascii_whitespace())
 }
 
 fn is_word(byte: Option<u8>) -> bool {

@@ -164,11 +164,11 @@ pub fn read(value: &[u8]) -> Reading {
         return Reading { verdict: Verdict::Ordinary, signs: Vec::new() };
     }
     let sets = Sets::get();
-    let mut best = weigh(value, Decoded::default(), sets);
+    let mut best = weigh_placed(value, Decoded::default(), sets);
     let mut texts = ladder::Ladder::new(value);
     while best.0 < ATTACK {
         let Some((text, after)) = texts.next() else { break };
-        let found = weigh(text, after, sets);
+        let found = weigh_placed(text, after, sets);
         if found.0 > best.0 {
             best = found;
         }
@@ -187,6 +187,21 @@ pub fn read(value: &[u8]) -> Reading {
     Reading { verdict, signs }
 }
 
+/// What a text weighs, also without its first word: many shapes ask where a value begins, and a harmless word in front
+/// must not hide them. What is found only so weighs one less.
+fn weigh_placed(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
+    let whole = weigh(text, after, sets);
+    let word = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    match text.get(word..) {
+        Some([b' ', rest @ ..]) if whole.0 < ATTACK && word > 0 && !plain::is_plain(rest) => {
+            let (weight, signs) = weigh(rest, after, sets);
+            let weight = weight.saturating_sub(1);
+            if weight > whole.0 { (weight, signs) } else { whole }
+        }
+        _ => whole,
+    }
+}
+
 /// What the shapes in one text weigh together.
 fn weigh(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
     let mut hits: Vec<Hit> = Vec::new();
@@ -200,7 +215,7 @@ fn weigh(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
             hits.push(Hit { family: Family::Sql, role: Role::Payload, what: "reads as SQL", weight: 1 });
             weight += 1;
         }
-        if weight > 0 && reads_as_html(text) && hits.iter().any(|hit| hit.family == Family::Markup) {
+        if weight >= DOUBTFUL && hits.iter().any(|hit| hit.family == Family::Markup) && reads_as_html(text) {
             hits.push(Hit { family: Family::Markup, role: Role::Payload, what: "reads as HTML", weight: 1 });
             weight += 1;
         }

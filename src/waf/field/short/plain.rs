@@ -37,14 +37,17 @@ const KINDS: [Kind; 256] = {
 
 /// Words without which plain bytes make no attack that the shapes know.
 const WORDS: &[&str] = &[
-    "select", "union", " or ", "order by", "group by", "having", "procedure", "waitfor", "drop ", "delete ", "insert ",
+    " or 0", " or 1", " or 2", " or 3", " or 4", " or 5", " or 6", " or 7", " or 8", " or 9", " or true", " or not",
+    " or -", " or +", " or !", " or @", " and 0", " and 1", " and 2", " and 3", " and 4", " and 5", " and 6", " and 7",
+    " and 8", " and 9", " and true", " and not", " and -", " and +", " and !", " and @", "having 1", " xor ",
+    "metadata.", "meta-data", "select", "union", "order by", "group by", "waitfor", "insert ",
     "xp_", "sp_", "dbms", "utl_", "sysobjects", "information_schema", "sqlite_master", "rlike", "outfile", "dumpfile",
-    " and ", "like ", "between ", "--", "/etc/", "passwd", "..", ".ini", "/proc/", "win32", "windows", "://",
+    "--", "/etc/", "passwd", "..", ".ini", "/proc/", "win32", "windows", "://",
     "javascript:", "vbscript:", "data:", "jndi", "child_process", "proto__", "constructor", "java.", "javax.", "rO0AB",
-    "aced0005", "class.module", "__", "oast", "burpcollab", "interact.sh", "acunetix", "169.254", "metadata", "web-inf",
+    "aced0005", "class.module", "__", "oast", "burpcollab", "interact.sh", "acunetix", "169.254", "web-inf",
     ".ht", ".git/", ".ssh", ".aws", ".env", "/bin/", "powershell", "cmd.exe", "cmd /c", "certutil", "nslookup", "/dev/",
-    "php", "classloader", "ysoserial", "commons.collections", "sleep", "benchmark", "/*", "*/", ":include", "#include",
-    "#exec", "#set", "#foreach", "/winnt", "shutdown", "gasv", "ip6", "wp-config", "::", "mosconfig", "/var/",
+    "php", "classloader", "ysoserial", "commons.collections", "/*", "*/", "/?", ":include", "#include",
+    "#exec", "#set", "#foreach", "/winnt", "gasv", "ip6", "wp-config", "::", "mosconfig", "/var/",
     "nessus", "nikto", "sqlmap", "wvstest", "netsparker", "/root", "c:/", "!!python", "!ruby", "!!java", "vbs:", "livescript:", "mocha:",
 ];
 

@@ -151,6 +151,9 @@ fn ascii_of(c: char) -> Option<u8> {
         0xfe66 => b'=',
         0xfe69 => b'$',
         0x2212 | 0x2010 | 0x2011 | 0xfe63 => b'-',
+        // Servers that keep the low byte of each character alone make line ends of these.
+        0x560a => b'\n',
+        0x560d => b'\r',
         0x17f => b's',
         0x131 => b'i',
         0x212a => b'K',
