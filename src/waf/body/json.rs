@@ -13,6 +13,8 @@
 //! Memory: a name is repeated for each member beneath it, so names and values together have a bound of their own.
 //! Source: RFC 8259; ModSecurity, SecRequestBodyJsonDepthLimit and SecArgumentsLimit.
 
+use std::borrow::Cow;
+
 /// Bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonLimits {
@@ -41,46 +43,178 @@ pub struct JsonFields {
 
 /// Flattens a document.
 pub fn flatten(input: &[u8], limits: &JsonLimits) -> JsonFields {
+    let mut flat = Flat { limits, args: Vec::new(), flattened: 0 };
+    let fault = read(input, limits.depth, &mut flat);
+    JsonFields { args: flat.args, error: fault.map(|fault| format!("JSON parsing error: {fault}")) }
+}
+
+/// The kinds of JSON values (RFC 8259 section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Boolean,
+    /// A number.
+    Number,
+    /// A string.
+    String,
+    /// An object.
+    Object,
+    /// An array.
+    Array,
+}
+
+/// Who looks at a document while it is read. Paths are flattened names, as `json.a.0`.
+pub trait Visitor {
+    /// A place in the document, as far as the visitor tells them apart.
+    type Place: Copy;
+
+    /// The place of the whole document.
+    fn root(&self) -> Self::Place;
+    /// The place of an array's items.
+    fn item(&self, array: Self::Place) -> Self::Place;
+    /// The place behind a key of the object that was opened as the `object`th container; `path` ends in the key.
+    ///
+    /// # Errors
+    /// Why the document is not read any further.
+    fn member(&mut self, place: Self::Place, object: usize, path: &[u8], key: &[u8]) -> Result<Self::Place, Fault>;
+    /// A container begins.
+    ///
+    /// # Errors
+    /// Why the document is not read any further.
+    fn opens(&mut self, place: Self::Place, path: &[u8], kind: Kind) -> Result<(), Fault>;
+    /// A container ends that had so many members; `named` if it stands behind a key, `whole` if it is the document.
+    ///
+    /// # Errors
+    /// Why the document is not read any further.
+    fn closes(&mut self, place: Self::Place, path: &[u8], container: Container) -> Result<(), Fault>;
+    /// A scalar: unescaped, or as written; empty for `null`.
+    ///
+    /// # Errors
+    /// Why the document is not read any further.
+    fn scalar(&mut self, place: Self::Place, path: &[u8], kind: Kind, value: Cow<'_, [u8]>) -> Result<(), Fault>;
+}
+
+/// A container that has been read.
+#[derive(Debug, Clone, Copy)]
+pub struct Container {
+    /// An object or an array.
+    pub kind: Kind,
+    /// How many members it has.
+    pub members: usize,
+    /// Whether it stands behind a key.
+    pub named: bool,
+    /// Whether it is the whole document.
+    pub whole: bool,
+}
+
+/// Reads a document in one pass. Returns what is wrong with it, and where in bytes; the visitor has seen what stands
+/// before that. An empty input is no document and no fault.
+pub fn read<V: Visitor>(input: &[u8], depth: usize, visitor: &mut V) -> Option<Fault> {
     if input.is_empty() {
-        return JsonFields::default();
+        return None;
     }
     // Valid UTF-8 is read as far as it goes; where it ends, the document is broken anyway.
     let (text, broken) = match std::str::from_utf8(input) {
         Ok(text) => (text.as_bytes(), None),
         Err(error) => (input.get(..error.valid_up_to()).unwrap_or_default(), Some(error.valid_up_to())),
     };
+    let here = visitor.root();
     let mut reader =
-        Reader { input: text, at: 0, limits, path: b"json".to_vec(), open: Vec::new(), args: Vec::new(), flattened: 0 };
-    let fault = match (reader.document(), broken) {
+        Reader { input: text, at: 0, depth, path: b"json".to_vec(), open: Vec::new(), opened: 0, here, visitor };
+    match (reader.document(), broken) {
         (Err(fault), Some(place)) if reader.at >= place => Some(format!("invalid UTF-8 at byte {place}, {fault}")),
         (Ok(()), Some(place)) => Some(format!("invalid UTF-8 at byte {place}")),
         (Err(fault), _) => Some(format!("{fault} at byte {}", reader.at)),
         (Ok(()), None) => None,
-    };
-    JsonFields { args: reader.args, error: fault.map(|fault| format!("JSON parsing error: {fault}")) }
+    }
 }
 
-/// A container that is open, with the length of the path that names it.
-#[derive(Debug, Clone, Copy)]
-enum Open {
-    Object { path: usize },
-    Array { path: usize, next: usize },
-}
-
-struct Reader<'a> {
-    input: &'a [u8],
-    at: usize,
+/// Keeps names and values.
+struct Flat<'a> {
     limits: &'a JsonLimits,
-    /// The name of the value being read.
-    path: Vec<u8>,
-    open: Vec<Open>,
     args: Vec<(Vec<u8>, Vec<u8>)>,
     flattened: usize,
 }
 
-type Fault = String;
+impl Flat<'_> {
+    fn field(&mut self, path: &[u8], value: Vec<u8>) -> Result<(), Fault> {
+        let size = path.len().saturating_add(value.len());
+        self.flattened = self.flattened.saturating_add(size);
+        if self.flattened > self.limits.flattened {
+            return Err(format!("names and values take more than {} bytes", self.limits.flattened));
+        }
+        if self.args.len() < self.limits.args {
+            self.args.push((path.to_vec(), value));
+        }
+        if self.args.len() >= self.limits.args {
+            return Err(format!("the limit of {} arguments (SecArgumentsLimit) is reached", self.limits.args));
+        }
+        Ok(())
+    }
+}
 
-impl Reader<'_> {
+impl Visitor for Flat<'_> {
+    type Place = ();
+
+    fn root(&self) {}
+
+    fn item(&self, (): ()) {}
+
+    fn member(&mut self, (): (), _: usize, _: &[u8], _: &[u8]) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn opens(&mut self, (): (), _: &[u8], _: Kind) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn closes(&mut self, (): (), path: &[u8], container: Container) -> Result<(), Fault> {
+        match container {
+            // A container without members counts as an empty value, unless it is the whole document.
+            Container { members: 0, whole: false, .. } => self.field(path, Vec::new()),
+            // The key alone, which no rule would see otherwise; the value is the array's length.
+            Container { kind: Kind::Array, named: true, members: members @ 1.., .. } => {
+                self.field(path, members.to_string().into_bytes())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn scalar(&mut self, (): (), path: &[u8], _: Kind, value: Cow<'_, [u8]>) -> Result<(), Fault> {
+        self.field(path, value.into_owned())
+    }
+}
+
+/// A container that is open, with the length of the path that names it.
+#[derive(Debug, Clone, Copy)]
+struct Open<P> {
+    kind: Kind,
+    path: usize,
+    /// Which container of the document it is.
+    number: usize,
+    /// Members so far.
+    members: usize,
+    place: P,
+}
+
+struct Reader<'a, 'v, V: Visitor> {
+    input: &'a [u8],
+    at: usize,
+    depth: usize,
+    /// The name of the value being read, and its place.
+    path: Vec<u8>,
+    here: V::Place,
+    open: Vec<Open<V::Place>>,
+    opened: usize,
+    visitor: &'v mut V,
+}
+
+/// What is wrong, in a line.
+pub type Fault = String;
+
+impl<'a, V: Visitor> Reader<'a, '_, V> {
     fn document(&mut self) -> Result<(), Fault> {
         loop {
             // A value begins here, named by `path`.
@@ -95,24 +229,17 @@ impl Reader<'_> {
                     return if self.peek().is_none() { Ok(()) } else { Err("bytes after the document".to_owned()) };
                 };
                 self.blanks();
-                match (self.peek(), container) {
+                match (self.peek(), container.kind) {
                     (Some(b','), _) => {
                         self.step();
                         self.blanks();
                         self.member()?;
                         break;
                     }
-                    (Some(b'}'), Open::Object { path }) => self.close(path),
-                    (Some(b']'), Open::Array { path, next }) => {
-                        self.close(path);
-                        // The key alone, which no rule would see otherwise; the value is the array's length.
-                        if matches!(self.open.last(), Some(Open::Object { .. })) {
-                            self.field(next.to_string().into_bytes())?;
-                        }
-                    }
+                    (Some(b'}'), Kind::Object) | (Some(b']'), Kind::Array) => self.close(container)?,
                     (None, _) => return Err("the document ends too early".to_owned()),
-                    (_, Open::Object { .. }) => return Err("`,` or `}` is missing".to_owned()),
-                    (_, Open::Array { .. }) => return Err("`,` or `]` is missing".to_owned()),
+                    (_, Kind::Object) => return Err("`,` or `}` is missing".to_owned()),
+                    _ => return Err("`,` or `]` is missing".to_owned()),
                 }
             }
         }
@@ -121,62 +248,58 @@ impl Reader<'_> {
     /// Reads a scalar, or opens a container and tells so.
     fn value(&mut self) -> Result<bool, Fault> {
         self.blanks();
-        let path = self.path.len();
-        match self.peek() {
-            Some(b'{') => self.push(Open::Object { path })?,
-            Some(b'[') => self.push(Open::Array { path, next: 0 })?,
+        let kind = match self.peek() {
+            Some(b'{') => Kind::Object,
+            Some(b'[') => Kind::Array,
             Some(b'"') => {
                 let text = self.string()?;
-                self.field(text)?;
+                self.scalar(Kind::String, text)?;
                 return Ok(false);
             }
             Some(b'-' | b'0'..=b'9') => {
                 let text = self.number()?;
-                self.field(text)?;
+                self.scalar(Kind::Number, Cow::Borrowed(text))?;
                 return Ok(false);
             }
-            Some(b't') => return self.word(b"true", b"true"),
-            Some(b'f') => return self.word(b"false", b"false"),
-            Some(b'n') => return self.word(b"null", b""),
+            Some(b't') => return self.word(b"true", b"true", Kind::Boolean),
+            Some(b'f') => return self.word(b"false", b"false", Kind::Boolean),
+            Some(b'n') => return self.word(b"null", b"", Kind::Null),
             Some(_) => return Err("a value is missing".to_owned()),
             None => return Err("the document ends too early".to_owned()),
+        };
+        if self.open.len() >= self.depth {
+            let limit = self.depth;
+            return Err(format!("nested more than {limit} deep (SecRequestBodyJsonDepthLimit)"));
         }
+        self.visitor.opens(self.here, &self.path, kind)?;
+        self.step();
+        self.open.push(Open { kind, path: self.path.len(), number: self.opened, members: 0, place: self.here });
+        self.opened = self.opened.saturating_add(1);
         Ok(true)
     }
 
-    fn push(&mut self, container: Open) -> Result<(), Fault> {
-        if self.open.len() >= self.limits.depth {
-            let limit = self.limits.depth;
-            return Err(format!("nested more than {limit} deep (SecRequestBodyJsonDepthLimit)"));
-        }
-        self.step();
-        self.open.push(container);
-        Ok(())
+    fn scalar(&mut self, kind: Kind, value: Cow<'_, [u8]>) -> Result<(), Fault> {
+        self.visitor.scalar(self.here, &self.path, kind, value)
     }
 
-    /// Behind a closing bracket: back to the container's own name.
-    fn close(&mut self, path: usize) {
+    /// At a closing bracket: back to the container's own name.
+    fn close(&mut self, container: Open<V::Place>) -> Result<(), Fault> {
         self.step();
-        self.path.truncate(path);
+        self.path.truncate(container.path);
         self.open.pop();
+        let named = matches!(self.open.last(), Some(Open { kind: Kind::Object, .. }));
+        let Open { kind, members, place, .. } = container;
+        let container = Container { kind, members, named, whole: self.open.is_empty() };
+        self.visitor.closes(place, &self.path, container)
     }
 
-    /// After an opening bracket: whether a first member follows. An empty container is closed and counts as an empty
-    /// value, unless it is the whole document.
+    /// After an opening bracket: whether a first member follows; else the container is closed.
     fn begin_member(&mut self) -> Result<bool, Fault> {
         self.blanks();
-        let (closing, path) = match self.open.last() {
-            Some(&Open::Object { path }) => (b'}', path),
-            Some(&Open::Array { path, .. }) => (b']', path),
-            None => return Ok(false),
-        };
+        let Some(&container) = self.open.last() else { return Ok(false) };
+        let closing = if container.kind == Kind::Object { b'}' } else { b']' };
         if self.peek() == Some(closing) {
-            self.step();
-            self.open.pop();
-            self.path.truncate(path);
-            if !self.open.is_empty() {
-                self.field(Vec::new())?;
-            }
+            self.close(container)?;
             return Ok(false);
         }
         self.member()?;
@@ -185,63 +308,47 @@ impl Reader<'_> {
 
     /// Names the next member: reads the key and its colon, or counts on.
     fn member(&mut self) -> Result<(), Fault> {
-        match self.open.last_mut() {
-            Some(Open::Object { path }) => {
-                let path = *path;
-                if self.peek() != Some(b'"') {
-                    return Err(if self.peek().is_none() {
-                        "the document ends too early".to_owned()
-                    } else {
-                        "a key in quotes is missing".to_owned()
-                    });
-                }
-                let key = self.string()?;
-                self.blanks();
-                if self.peek() != Some(b':') {
-                    return Err("`:` is missing".to_owned());
-                }
-                self.step();
-                self.path.truncate(path);
-                self.path.push(b'.');
-                self.path.extend_from_slice(&key);
+        let Some(&Open { kind, path, number, members, place }) = self.open.last() else { return Ok(()) };
+        if kind == Kind::Object {
+            if self.peek() != Some(b'"') {
+                return Err(if self.peek().is_none() {
+                    "the document ends too early".to_owned()
+                } else {
+                    "a key in quotes is missing".to_owned()
+                });
             }
-            Some(Open::Array { path, next }) => {
-                let (path, index) = (*path, *next);
-                *next = next.saturating_add(1);
-                self.path.truncate(path);
-                self.path.push(b'.');
-                self.path.extend_from_slice(index.to_string().as_bytes());
+            let key = self.string()?;
+            self.blanks();
+            if self.peek() != Some(b':') {
+                return Err("`:` is missing".to_owned());
             }
-            None => {}
+            self.step();
+            self.path.truncate(path);
+            self.path.push(b'.');
+            self.path.extend_from_slice(&key);
+            self.here = self.visitor.member(place, number, &self.path, &key)?;
+        } else {
+            self.path.truncate(path);
+            self.path.push(b'.');
+            push_number(&mut self.path, members);
+            self.here = self.visitor.item(place);
+        }
+        if let Some(container) = self.open.last_mut() {
+            container.members = members.saturating_add(1);
         }
         Ok(())
     }
 
-    fn field(&mut self, value: Vec<u8>) -> Result<(), Fault> {
-        let size = self.path.len().saturating_add(value.len());
-        self.flattened = self.flattened.saturating_add(size);
-        if self.flattened > self.limits.flattened {
-            return Err(format!("names and values take more than {} bytes", self.limits.flattened));
-        }
-        if self.args.len() < self.limits.args {
-            self.args.push((self.path.clone(), value));
-        }
-        if self.args.len() >= self.limits.args {
-            return Err(format!("the limit of {} arguments (SecArgumentsLimit) is reached", self.limits.args));
-        }
-        Ok(())
-    }
-
-    fn word(&mut self, word: &[u8], value: &[u8]) -> Result<bool, Fault> {
+    fn word(&mut self, word: &[u8], value: &'static [u8], kind: Kind) -> Result<bool, Fault> {
         if !self.rest().starts_with(word) {
             return Err("a value is missing".to_owned());
         }
         self.at = self.at.saturating_add(word.len());
-        self.field(value.to_vec())?;
+        self.scalar(kind, Cow::Borrowed(value))?;
         Ok(false)
     }
 
-    fn number(&mut self) -> Result<Vec<u8>, Fault> {
+    fn number(&mut self) -> Result<&'a [u8], Fault> {
         let start = self.at;
         self.accept(|byte| byte == b'-');
         match self.peek() {
@@ -256,7 +363,7 @@ impl Reader<'_> {
             self.accept(|byte| matches!(byte, b'+' | b'-'));
             self.digits()?;
         }
-        Ok(self.input.get(start..self.at).unwrap_or_default().to_vec())
+        Ok(self.input.get(start..self.at).unwrap_or_default())
     }
 
     fn digits(&mut self) -> Result<(), Fault> {
@@ -267,15 +374,27 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A string in quotes, unescaped.
-    fn string(&mut self) -> Result<Vec<u8>, Fault> {
+    /// A string in quotes, unescaped. One without escapes is borrowed.
+    fn string(&mut self) -> Result<Cow<'a, [u8]>, Fault> {
         self.step();
-        let mut text = Vec::new();
+        let mut text = Cow::Borrowed(&[][..]);
         loop {
-            let rest = self.rest();
-            let plain = rest.iter().position(|&byte| matches!(byte, b'"' | b'\\' | 0..=0x1F)).unwrap_or(rest.len());
-            text.extend_from_slice(rest.get(..plain).unwrap_or_default());
-            self.at = self.at.saturating_add(plain);
+            let rest: &'a [u8] = self.input.get(self.at..).unwrap_or_default();
+            let run = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            let run = rest.get(..run).unwrap_or_default();
+            // Without a branch for each byte: nearly no string holds one.
+            let plain = if run.iter().fold(false, |any, byte| any | (*byte < 0x20)) {
+                run.iter().position(|byte| *byte < 0x20).unwrap_or(run.len())
+            } else {
+                run.len()
+            };
+            let plain = rest.get(..plain).unwrap_or_default();
+            if text.is_empty() {
+                text = Cow::Borrowed(plain);
+            } else {
+                text.to_mut().extend_from_slice(plain);
+            }
+            self.at = self.at.saturating_add(plain.len());
             match self.peek() {
                 Some(b'"') => {
                     self.step();
@@ -284,7 +403,7 @@ impl Reader<'_> {
                 Some(b'\\') => {
                     self.step();
                     let c = self.escape()?;
-                    text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                    text.to_mut().extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                 }
                 Some(_) => return Err("a control character stands in a string".to_owned()),
                 None => return Err("a string does not end".to_owned()),
@@ -350,6 +469,21 @@ impl Reader<'_> {
     fn step(&mut self) {
         self.at = self.at.saturating_add(1);
     }
+}
+
+/// Appends a number in decimal.
+fn push_number(path: &mut Vec<u8>, number: usize) {
+    let mut digits = [0u8; 20];
+    let (mut left, mut from) = (number, digits.len());
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        left /= 10;
+        from -= 1;
+        if left == 0 {
+            break;
+        }
+    }
+    path.extend_from_slice(digits.get(from..).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@
 //! is told from what it does.
 
 use super::fields::{Expect, Purpose};
+use crate::body::json::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -199,23 +200,6 @@ impl fmt::Display for JsonPath {
         }
         Ok(())
     }
-}
-
-/// The kinds of JSON values (RFC 8259 section 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `null`
-    Null,
-    /// `true`, `false`
-    Boolean,
-    /// A number.
-    Number,
-    /// A string.
-    String,
-    /// An object.
-    Object,
-    /// An array.
-    Array,
 }
 
 /// A set of kinds.

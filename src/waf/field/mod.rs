@@ -6,10 +6,11 @@ pub mod fields;
 pub mod grammar;
 pub mod json_tree;
 pub mod media;
+pub mod short;
 pub mod text;
 pub mod url;
 
 pub use class::{Class, SpecError};
 pub use fields::{Case, Expect, Fields, Part, Parts, Purpose, Table};
-pub use json_tree::{JsonPath, JsonTree, Kind, Node};
+pub use json_tree::{JsonPath, JsonTree, Node};
 pub use media::MediaRange;

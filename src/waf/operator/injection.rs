@@ -72,6 +72,16 @@ pub(super) fn is_html(value: &[u8], want: bool, captures: &mut Captures) -> bool
     run::<Html>(value, want, captures)
 }
 
+/// What `@detectSQLi` says of the value, for those who weigh it with other signs.
+pub(crate) fn reads_as_sql(value: &[u8]) -> bool {
+    is_sql(value, false, &mut Captures::new())
+}
+
+/// What `@detectXSS` says of the value, for those who weigh it with other signs.
+pub(crate) fn reads_as_html(value: &[u8]) -> bool {
+    is_html(value, false, &mut Captures::new())
+}
+
 /// Whether a value of these bytes cannot be SQL.
 pub(super) fn cannot_be_sql(bytes: ByteSet) -> bool {
     Sql::is_plain(bytes)

@@ -26,6 +26,7 @@ mod text;
 mod tests;
 
 pub use captures::{Captures, GROUPS};
+pub(crate) use injection::{reads_as_html, reads_as_sql};
 
 use crate::byteset::ByteSet;
 use bytes::ByteRange;

@@ -1,0 +1,79 @@
+//! Quotes that end a string which the value did not begin.
+//!
+//! A value lands inside a string of somebody's statement, tag or program. To get out it needs that string's quote, and
+//! behind the quote the text goes on in the language outside. In honest text quotes come in pairs: the second of a
+//! pair closes what the value itself opened, and whatever follows it proves nothing. So only a quote that would *open*
+//! a pair is looked behind. Apostrophes inside words (`it's`, `O'Reilly`) belong to no pair.
+//!
+//! Each quote costs one look at most [`TAIL`] bytes ahead, and only if what follows can begin something.
+
+use super::shape::{Hit, Sets};
+
+/// Bytes that are read behind a quote.
+const TAIL: usize = 160;
+
+/// Adds what stands behind quotes that break out.
+pub(super) fn find(text: &[u8], sets: &Sets, hits: &mut Vec<Hit>) {
+    let mut open: Option<u8> = None;
+    let mut before: Option<u8> = None;
+    for (at, &byte) in text.iter().enumerate() {
+        if matches!(byte, b'\'' | b'"' | b'`') {
+            let after = text.get(at + 1).copied();
+            match open {
+                Some(quote) if quote == byte => open = None,
+                Some(_) => {}
+                None if is_quotation(text, at, before, byte) => open = Some(byte),
+                None => {
+                    if goes_on(text.get(at + 1..).unwrap_or_default()) {
+                        let tail = text.get(at..text.len().min(at + TAIL)).unwrap_or_default();
+                        for set in &sets.behind_quote {
+                            set.find(tail, hits);
+                        }
+                    }
+                    let in_word = is_word(before) && is_word(after);
+                    // `users' data`: behind a word and before a space, nothing is opened.
+                    let ends_word = is_word(before) && after.is_none_or(|next| next == b' ');
+                    if !(byte == b'\'' && (in_word || ends_word)) && text_has(text.get(at + 1..), byte) {
+                        open = Some(byte);
+                    }
+                }
+            }
+        }
+        before = Some(byte);
+    }
+}
+
+/// Whether the quote begins a well-formed quotation: it stands before a word and behind none, and the next one of its
+/// kind, near by, stands behind a word and before none.
+fn is_quotation(text: &[u8], at: usize, before: Option<u8>, quote: u8) -> bool {
+    let starts = before.is_none_or(|byte| matches!(byte, b' ' | b'(' | b'[' | b'{' | b',' | b':' | b'\n' | b'='));
+    let Some(inside) = text.get(at + 1..text.len().min(at + TAIL)).filter(|_| starts) else { return false };
+    let Some(length) = memchr::memchr(quote, inside) else { return false };
+    let ends = inside.get(length + 1).is_none_or(|byte| b" ,.;:!?)]}\n".contains(byte));
+    let worded = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
+    let content = inside.get(..length);
+    ends && worded(inside.first()) && content.and_then(<[u8]>::last).is_some_and(|byte| !byte.is_ascii_whitespace())
+}
+
+fn is_word(byte: Option<u8>) -> bool {
+    byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte >= 0x80)
+}
+
+fn text_has(rest: Option<&[u8]>, quote: u8) -> bool {
+    rest.is_some_and(|rest| memchr::memchr(quote, rest.get(..rest.len().min(TAIL)).unwrap_or_default()).is_some())
+}
+
+/// Whether what follows a quote can be an operator, a keyword, the end of a tag or a comment.
+fn goes_on(rest: &[u8]) -> bool {
+    let skipped = rest.iter().take(TAIL).find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b')' | b']' | b'}'));
+    skipped.is_some_and(|byte| {
+        matches!(
+            byte,
+            b'o' | b'O' | b'a' | b'A' | b'x' | b'X' | b'u' | b'U' | b'h' | b'H' | b'g' | b'G' | b'l' | b'L'
+                | b'i' | b'I' | b'n' | b'N' | b'r' | b'R' | b'b' | b'B' | b'w' | b'W' | b's' | b'S' | b'd' | b'D'
+                | b'm' | b'M' | b'p' | b'P' | b'c' | b'C' | b'f' | b'F' | b'e' | b'E' | b't' | b'T'
+                | b'|' | b'&' | b';' | b'-' | b'#' | b'/' | b'*' | b'+' | b'=' | b'<' | b'>' | b'!' | b'^' | b'%'
+                | b',' | b'.' | b'\\' | b'\'' | b'"' | b'`' | b'('
+        )
+    })
+}

@@ -1,0 +1,233 @@
+//! Reads short human text (a search box, a title, a name) and says whether it is an attack on whoever reads it next.
+//!
+//! Rules that look for single words refuse people who write *about* code. This reader weighs instead: every shape
+//! ([`shape`], one file for each family of attacks) has a weight, from what needs company to what no ordinary text has,
+//! and only together do the shapes of one text make an [`Verdict::Attack`]: a break-out and what it is for, a command
+//! with the argument that makes it one, a tag with a handler that runs by itself. What a decoder behind the gate might
+//! make of the value is read as well, step by step ([`ladder`]), and weighs more the harder it was hidden.
+//!
+//! In goes the value as the application will see it first, any bytes. Out comes a [`Reading`]. A value of letters,
+//! digits and mild punctuation without a trigger word ([`plain`]) is read once and costs nothing more. All else is
+//! linear: a fixed number of automata over the value and over what the ladder makes of it, at most [`ladder::FACTOR`]
+//! times its length (4 KiB are free). Fails closed: a value that decodes to more than that is at least
+//! [`Verdict::Doubtful`].
+
+mod breakout;
+mod code;
+mod entity;
+mod header;
+mod ladder;
+mod markup;
+mod path;
+mod plain;
+mod query;
+mod remote;
+mod shape;
+mod shell;
+mod sql;
+mod steps;
+mod template;
+
+#[cfg(test)]
+mod tests;
+
+pub use ladder::{Decoded, Step};
+
+use crate::operator::{reads_as_html, reads_as_sql};
+use shape::{Hit, Sets};
+use std::fmt;
+
+/// What a text of one field is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Nobody need look at it.
+    Ordinary,
+    /// It has a sign of an attack, and so has much honest text: the rule set decides.
+    Doubtful,
+    /// Refuse it.
+    Attack,
+}
+
+/// A verdict and the reasons for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// What the text is.
+    pub verdict: Verdict,
+    /// The signs that were found, at most 16, of the reading of the text that weighs most. Ordinary text may have some
+    /// that are too weak to matter.
+    pub signs: Vec<Sign>,
+}
+
+/// One shape that was found in the text, or in what decoding made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sign {
+    /// What kind of interpreter it is meant for.
+    pub family: Family,
+    /// What it shows.
+    pub role: Role,
+    /// The shape in a few words. Never a piece of the value.
+    pub what: &'static str,
+    /// What had to be decoded before it was seen.
+    pub after: Decoded,
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} `{}`{}", self.family, self.role, self.what, self.after)
+    }
+}
+
+/// What a sign shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It ends the string, tag or command it stands in.
+    BreakOut,
+    /// It does something.
+    Payload,
+    /// It asks whether an attack would work.
+    Probe,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BreakOut => "break-out",
+            Self::Payload => "payload",
+            Self::Probe => "probe",
+        })
+    }
+}
+
+/// Whose language an attack speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Family {
+    /// SQL.
+    Sql,
+    /// HTML and script in it.
+    Markup,
+    /// Command shells, Unix and Windows.
+    Shell,
+    /// Template and expression languages, lookups of loggers.
+    Template,
+    /// Queries that are not SQL: LDAP filters, XPath, documents with operators.
+    Query,
+    /// Paths out of a folder, files of the system.
+    Path,
+    /// URLs a server should not fetch.
+    Remote,
+    /// Lines of a header or a mail.
+    Header,
+    /// Program text and serialised objects.
+    Code,
+    /// XML entities, includes.
+    Entity,
+    /// More layers of encoding than are read.
+    Layers,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sql => "sql",
+            Self::Markup => "markup",
+            Self::Shell => "shell",
+            Self::Template => "template",
+            Self::Query => "query",
+            Self::Path => "path",
+            Self::Remote => "remote",
+            Self::Header => "header",
+            Self::Code => "code",
+            Self::Entity => "entity",
+            Self::Layers => "layers",
+        })
+    }
+}
+
+/// A text of this weight is an attack.
+const ATTACK: u8 = 4;
+/// A text of this weight is doubtful.
+const DOUBTFUL: u8 = 2;
+/// Signs that are reported.
+const REPORTED: usize = 16;
+
+/// Reads one value, as the application will see it. Any bytes, any length; time linear in the length.
+///
+/// ```
+/// use gatehouse_waf::field::short::{Verdict, read};
+/// assert_eq!(read(b"Fix: SELECT query returns null, it's O'Reilly's && mine").verdict, Verdict::Ordinary);
+/// assert_eq!(read(b"O' or 'a'='a").verdict, Verdict::Attack);
+/// ```
+#[must_use]
+pub fn read(value: &[u8]) -> Reading {
+    if plain::is_plain(value) {
+        return Reading { verdict: Verdict::Ordinary, signs: Vec::new() };
+    }
+    let sets = Sets::get();
+    let mut best = weigh_placed(value, Decoded::default(), sets);
+    let mut texts = ladder::Ladder::new(value);
+    while best.0 < ATTACK {
+        let Some((text, after)) = texts.next() else { break };
+        let found = weigh_placed(text, after, sets);
+        if found.0 > best.0 {
+            best = found;
+        }
+    }
+    let (mut weight, mut signs) = best;
+    if texts.ran_out() {
+        weight = weight.saturating_add(DOUBTFUL);
+        let what = "more layers than are read";
+        signs.push(Sign { family: Family::Layers, role: Role::Probe, what, after: Decoded::default() });
+    }
+    let verdict = match weight {
+        ATTACK.. => Verdict::Attack,
+        DOUBTFUL.. => Verdict::Doubtful,
+        _ => Verdict::Ordinary,
+    };
+    Reading { verdict, signs }
+}
+
+/// What a text weighs, also without its first word: many shapes ask where a value begins, and a harmless word in front
+/// must not hide them. What is found only so weighs one less.
+fn weigh_placed(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
+    let whole = weigh(text, after, sets);
+    let word = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    match text.get(word..) {
+        Some([b' ', rest @ ..]) if whole.0 < ATTACK && word > 0 && !plain::is_plain(rest) => {
+            let (weight, signs) = weigh(rest, after, sets);
+            let weight = weight.saturating_sub(1);
+            if weight > whole.0 { (weight, signs) } else { whole }
+        }
+        _ => whole,
+    }
+}
+
+/// What the shapes in one text weigh together.
+fn weigh(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
+    let mut hits: Vec<Hit> = Vec::new();
+    sets.find(text, &mut hits);
+    breakout::find(text, sets, &mut hits);
+    let mut weight = hits.iter().fold(0u8, |sum, hit| sum.saturating_add(hit.weight));
+    if weight < ATTACK {
+        let broke_out = hits.iter().any(|hit| hit.role == Role::BreakOut);
+        // The tokeniser finds shapes of SQL in much prose: it counts for something only beside a break-out.
+        if broke_out && reads_as_sql(text) {
+            hits.push(Hit { family: Family::Sql, role: Role::Payload, what: "reads as SQL", weight: 1 });
+            weight += 1;
+        }
+        if weight >= DOUBTFUL && hits.iter().any(|hit| hit.family == Family::Markup) && reads_as_html(text) {
+            hits.push(Hit { family: Family::Markup, role: Role::Payload, what: "reads as HTML", weight: 1 });
+            weight += 1;
+        }
+    }
+    if weight >= DOUBTFUL {
+        weight = weight.saturating_add(after.suspicion());
+    }
+    let signs = hits.iter().take(REPORTED).map(|hit| Sign {
+        family: hit.family,
+        role: hit.role,
+        what: hit.what,
+        after,
+    });
+    (weight, signs.collect())
+}
