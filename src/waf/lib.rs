@@ -63,7 +63,8 @@ pub use action::{AuditEngine, Phase, Severity};
 pub use compile::Source;
 pub use diagnostic::{Diagnostic, Gravity};
 pub use eval::{
-    Connection, Costs, Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch, Step, Trace, Transaction,
+    Connection, Costs, Disruption, FieldNote, FieldPlace, FieldVerdict, Interruption, MAX_LOGGED_BYTES, Outcome,
+    RuleMatch, Step, Trace, Transaction,
 };
 pub use files::Files;
 pub use ruleset::{LimitAction, Mode, RuleInfo, Ruleset, Settings};

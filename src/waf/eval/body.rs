@@ -1,24 +1,35 @@
 //! The request body as variables: through the processor that the head or a rule chose.
 
+use super::fields::{self, Notes};
 use super::message::{Field, File, Message};
 use super::state::State;
 use super::texts::Texts;
 use crate::action::Processor;
 use crate::body::{json, multipart, urlencoded, xml};
+use crate::field::Fields;
 use crate::ruleset::Ruleset;
 use crate::variable::Variable;
 
-/// Reads a body of any length that is within the limits. Returns why it could not be read whole.
+/// Reads a body of any length that is within the limits, and holds its fields against what they are for, if that is
+/// known. Returns why it could not be read whole.
 pub(super) fn read(
     rules: &Ruleset,
     message: &mut Message,
     texts: &mut Texts,
     state: &State,
     body: &[u8],
+    mut known: Option<(&Fields, &mut Notes)>,
 ) -> Option<String> {
     let settings = &rules.settings;
     let length = texts.add(body.len().to_string().as_bytes());
     message.set(Variable::RequestBodyLength, Some(length));
+    // A body that is one value is nothing else beside.
+    if let Some((fields, notes)) = &mut known
+        && let Some(purpose) = &fields.body
+        && fields::whole(purpose, body, notes)
+    {
+        return None;
+    }
     // A raw body beside its parsed fields would be looked at twice, and differently: only a form has both.
     let raw = match state.processor {
         Some(Processor::UrlEncoded) => true,
@@ -39,6 +50,10 @@ pub(super) fn read(
             arguments(message, texts, form.args);
             if form.error.is_some() {
                 flag(message, texts, Variable::UrlencodedError, true);
+            } else if let Some((fields, notes)) = known
+                && fields::form(fields, message, texts, notes)
+            {
+                message.set(Variable::RequestBody, None);
             }
             form.error
         }
@@ -48,6 +63,9 @@ pub(super) fn read(
                 args: settings.arguments_limit,
                 ..json::JsonLimits::default()
             };
+            if let Some((fields, notes)) = known {
+                return fields::document(fields, body, &limits, message, texts, notes);
+            }
             let fields = json::flatten(body, &limits);
             arguments(message, texts, fields.args);
             fields.error.map(|e| titled("JSON parsing error: ", e))
@@ -68,7 +86,7 @@ pub(super) fn read(
                 ..multipart::MultipartLimits::default()
             };
             let form = multipart::parse(body, &content_type, &limits);
-            parts(rules, message, texts, form, body).map(|e| titled("Multipart parsing error: ", e))
+            parts(rules, message, texts, form, body, known).map(|e| titled("Multipart parsing error: ", e))
         }
     }
 }
@@ -89,7 +107,7 @@ pub(super) fn without_files(message: &Message, texts: &Texts) -> usize {
 
 fn arguments(message: &mut Message, texts: &mut Texts, pairs: Vec<(Vec<u8>, Vec<u8>)>) {
     for (name, value) in pairs {
-        let field = Field { name: texts.add_owned(name), value: texts.add_owned(value) };
+        let field = Field::shown(texts.add_owned(name), texts.add_owned(value));
         message.args_post.push(field);
     }
 }
@@ -105,21 +123,30 @@ fn parts(
     texts: &mut Texts,
     form: multipart::Multipart,
     body: &[u8],
+    mut known: Option<(&Fields, &mut Notes)>,
 ) -> Option<String> {
     arguments(message, texts, form.args);
+    if let Some((fields, notes)) = &mut known {
+        fields::form(fields, message, texts, notes);
+    }
     let total: usize = form.files.iter().map(|f| f.size).sum();
-    for file in form.files {
+    for (index, file) in form.files.iter().enumerate() {
+        let hidden = known.as_mut().is_some_and(|(fields, notes)| {
+            let nth = form.files.iter().take(index).filter(|other| other.field == file.field).count();
+            fields::file(fields, file, body, nth, notes)
+        });
         let content = rules.needs_file_contents.then(|| body.get(file.content.clone()).unwrap_or_default());
         let file = File {
-            field: texts.add_owned(file.field),
-            filename: texts.add_owned(file.filename),
+            field: texts.add(&file.field),
+            filename: texts.add(&file.filename),
             size: texts.add(file.size.to_string().as_bytes()),
             content: content.map(|bytes| texts.add(bytes)),
+            hidden,
         };
         message.files.push(file);
     }
     for (name, line) in form.part_headers {
-        let field = Field { name: texts.add_owned(name), value: texts.add_owned(line) };
+        let field = Field::shown(texts.add_owned(name), texts.add_owned(line));
         message.part_headers.push(field);
     }
     let size = texts.add(total.to_string().as_bytes());

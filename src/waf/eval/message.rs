@@ -8,6 +8,20 @@ use crate::variable::Variable;
 pub(super) struct Field {
     pub(super) name: TextId,
     pub(super) value: TextId,
+    pub(super) hidden: Hidden,
+}
+
+impl Field {
+    pub(super) fn shown(name: TextId, value: TextId) -> Self {
+        Self { name, value, hidden: Hidden::default() }
+    }
+}
+
+/// What of a field the rules do not see, for it has been judged by what it is for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hidden {
+    pub(super) name: bool,
+    pub(super) value: bool,
 }
 
 /// A file of a multipart body.
@@ -18,6 +32,8 @@ pub(super) struct File {
     /// Its size as decimal text.
     pub(super) size: TextId,
     pub(super) content: Option<TextId>,
+    /// Its name, and that of its field.
+    pub(super) hidden: bool,
 }
 
 /// What is known of the message so far.
@@ -63,7 +79,9 @@ impl Message {
 
     /// Calls `take` with the name and value of each member of a collection of the message, in order.
     pub(super) fn each(&self, variable: Variable, mut take: impl FnMut(TextId, TextId)) {
-        let mut values = |fields: &[Field]| fields.iter().for_each(|f| take(f.name, f.value));
+        let mut values = |fields: &[Field]| {
+            fields.iter().filter(|f| !f.hidden.value).for_each(|f| take(f.name, f.value));
+        };
         match variable {
             Variable::Args => {
                 values(&self.args_get);
@@ -75,19 +93,17 @@ impl Message {
             Variable::RequestHeaders => values(&self.request_headers),
             Variable::ResponseHeaders => values(&self.response_headers),
             Variable::MultipartPartHeaders => values(&self.part_headers),
-            Variable::ArgsNames => {
-                self.args_get.iter().chain(&self.args_post).for_each(|f| take(f.name, f.name));
-            }
-            Variable::ArgsGetNames => self.args_get.iter().for_each(|f| take(f.name, f.name)),
-            Variable::ArgsPostNames => self.args_post.iter().for_each(|f| take(f.name, f.name)),
-            Variable::RequestCookiesNames => self.cookies.iter().for_each(|f| take(f.name, f.name)),
-            Variable::RequestHeadersNames => self.request_headers.iter().for_each(|f| take(f.name, f.name)),
-            Variable::ResponseHeadersNames => self.response_headers.iter().for_each(|f| take(f.name, f.name)),
+            Variable::ArgsNames => names(self.args_get.iter().chain(&self.args_post), take),
+            Variable::ArgsGetNames => names(self.args_get.iter(), take),
+            Variable::ArgsPostNames => names(self.args_post.iter(), take),
+            Variable::RequestCookiesNames => names(self.cookies.iter(), take),
+            Variable::RequestHeadersNames => names(self.request_headers.iter(), take),
+            Variable::ResponseHeadersNames => names(self.response_headers.iter(), take),
             Variable::Files | Variable::MultipartFilename => {
-                self.files.iter().for_each(|f| take(f.field, f.filename));
+                self.files.iter().filter(|f| !f.hidden).for_each(|f| take(f.field, f.filename));
             }
             Variable::FilesNames | Variable::MultipartName => {
-                self.files.iter().for_each(|f| take(f.field, f.field));
+                self.files.iter().filter(|f| !f.hidden).for_each(|f| take(f.field, f.field));
             }
             Variable::FilesSizes => self.files.iter().for_each(|f| take(f.field, f.size)),
             Variable::FilesTmpContent => {
@@ -106,6 +122,10 @@ impl Message {
     pub(super) fn response_header(&self, texts: &Texts, name: &str) -> Option<TextId> {
         find(&self.response_headers, texts, name)
     }
+}
+
+fn names<'a>(fields: impl Iterator<Item = &'a Field>, mut take: impl FnMut(TextId, TextId)) {
+    fields.filter(|f| !f.hidden.name).for_each(|f| take(f.name, f.name));
 }
 
 fn find(fields: &[Field], texts: &Texts, name: &str) -> Option<TextId> {

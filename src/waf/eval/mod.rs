@@ -15,6 +15,7 @@ mod clock;
 mod cost;
 mod effect;
 mod expand;
+mod fields;
 mod gather;
 mod known;
 mod message;
@@ -34,14 +35,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use cost::Costs;
+pub use fields::{FieldNote, FieldPlace, FieldVerdict};
 pub use outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
 pub(crate) use prelude::Prelude;
 pub use trace::{Step, Trace};
 pub(crate) use warm::warm;
 
 use crate::action::{Phase, Processor};
+use crate::field::{Fields, Purpose};
 use crate::ruleset::{LimitAction, Mode, Ruleset};
 use crate::variable::Variable;
+use fields::Notes;
 use message::{Field, Message};
 use run::{Run, Workspace};
 use state::State;
@@ -112,6 +116,9 @@ pub struct Transaction {
     query_error: Option<String>,
     /// Whether running into the work limit interrupts.
     strict: bool,
+    /// What the request's fields are for, and how they were found.
+    fields: Option<Arc<Fields>>,
+    notes: Notes,
 }
 
 impl Transaction {
@@ -130,6 +137,8 @@ impl Transaction {
             ran: [false; 5],
             query_error: None,
             strict: true,
+            fields: None,
+            notes: Notes::default(),
             rules,
         };
         let zero = transaction.texts.add(b"0");
@@ -151,6 +160,27 @@ impl Transaction {
         request::line(&mut self.message, &mut self.texts, method, uri, protocol);
     }
 
+    /// What the request's fields are for, to be told before the head is whole. Each is then held against its class, see
+    /// [`field_notes`](Self::field_notes); what is as it should be the rules no longer see.
+    pub fn hold_against(&mut self, fields: Arc<Fields>) {
+        self.fields = Some(fields);
+    }
+
+    /// A parameter in the request's path, and what it is for.
+    pub fn path_parameter(&mut self, name: &str, value: &[u8], purpose: &Arc<Purpose>) {
+        fields::path(&mut self.notes, name, value, purpose);
+    }
+
+    /// The verdicts on fields so far, at most 128; those that fit are the first few only.
+    pub fn field_notes(&self) -> &[FieldNote] {
+        &self.notes.noted
+    }
+
+    /// The field that the request should be refused for, if there is one.
+    pub fn field_refusal(&self) -> Option<&FieldNote> {
+        self.notes.refusal()
+    }
+
     /// A field of the request's head, in the order they came; repeated ones stay apart.
     pub fn request_header(&mut self, name: &[u8], value: &[u8]) {
         request::header(&mut self.message, &mut self.texts, name, value);
@@ -167,6 +197,9 @@ impl Transaction {
         self.state.processor = content_type.and_then(|id| request::processor(self.texts.get(id)));
         let (message, texts) = (&mut self.message, &mut self.texts);
         self.query_error = request::query(message, texts, settings.argument_separator, settings.arguments_limit);
+        if let Some(fields) = &self.fields {
+            fields::head(fields, message, texts, &mut self.notes);
+        }
         request::combined_size(message, texts);
         if rules.needs_full_request {
             request::full(message, texts, b"");
@@ -204,7 +237,8 @@ impl Transaction {
             _ => within(body, limit),
         };
         let (message, texts) = (&mut self.message, &mut self.texts);
-        let error = body::read(&rules, message, texts, &self.state, body);
+        let known = self.fields.as_deref().map(|fields| (fields, &mut self.notes));
+        let error = body::read(&rules, message, texts, &self.state, body, known);
         too_long |= body::without_files(message, texts) > limit;
         let too_long = too_long
             .then(|| format!("The request body without files exceeds {limit} bytes (SecRequestBodyNoFilesLimit)."));
@@ -248,7 +282,7 @@ impl Transaction {
 
     /// A field of the response's head, in the order they came.
     pub fn response_header(&mut self, name: &[u8], value: &[u8]) {
-        let field = Field { name: self.texts.add(name), value: self.texts.add(value) };
+        let field = Field::shown(self.texts.add(name), self.texts.add(value));
         self.message.response_headers.push(field);
         if name.eq_ignore_ascii_case(b"content-type") {
             self.message.set(Variable::ResponseContentType, Some(field.value));

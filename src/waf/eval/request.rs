@@ -103,7 +103,7 @@ fn without_authority(uri: &[u8]) -> &[u8] {
 
 /// One header field, and what follows from it.
 pub(super) fn header(message: &mut Message, texts: &mut Texts, name: &[u8], value: &[u8]) {
-    let field = Field { name: texts.add(name), value: texts.add(value) };
+    let field = Field::shown(texts.add(name), texts.add(value));
     message.request_headers.push(field);
     if name.eq_ignore_ascii_case(b"cookie") {
         cookies(message, texts, value);
@@ -144,7 +144,7 @@ fn cookies(message: &mut Message, texts: &mut Texts, header: &[u8]) {
             Some(at) => (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default()),
             None => (pair, &[][..]),
         };
-        let field = Field { name: texts.add(name.trim_ascii()), value: texts.add(value.trim_ascii()) };
+        let field = Field::shown(texts.add(name.trim_ascii()), texts.add(value.trim_ascii()));
         message.cookies.push(field);
     }
 }
@@ -154,7 +154,7 @@ pub(super) fn query(message: &mut Message, texts: &mut Texts, separator: u8, mos
     let query = message.single(Variable::QueryString)?;
     let form = urlencoded::parse(texts.get(query), separator, &urlencoded::Limits { args: most });
     for (name, value) in form.args {
-        let field = Field { name: texts.add_owned(name), value: texts.add_owned(value) };
+        let field = Field::shown(texts.add_owned(name), texts.add_owned(value));
         message.args_get.push(field);
     }
     form.error

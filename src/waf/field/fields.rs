@@ -143,7 +143,7 @@ impl Table {
     }
 
     /// What the field of that name is for.
-    pub fn purpose(&self, name: &[u8]) -> &Purpose {
+    pub fn purpose(&self, name: &[u8]) -> &Arc<Purpose> {
         self.find(name).unwrap_or(&self.other)
     }
 
@@ -162,13 +162,13 @@ impl Table {
         &self.other
     }
 
-    fn find(&self, name: &[u8]) -> Option<&Purpose> {
+    fn find(&self, name: &[u8]) -> Option<&Arc<Purpose>> {
         let order = |own: &[u8]| match self.case {
             Case::Matters => own.cmp(name),
             Case::Ignored => lower_order(own, name),
         };
         let at = self.named.binary_search_by(|(own, _)| order(own)).ok()?;
-        self.named.get(at).map(|(_, purpose)| &**purpose)
+        self.named.get(at).map(|(_, purpose)| purpose)
     }
 }
 
@@ -224,7 +224,7 @@ impl Parts {
     }
 
     /// What the content of a file under any other name is held against.
-    pub fn other(&self) -> &Purpose {
+    pub fn other(&self) -> &Arc<Purpose> {
         &self.other
     }
 

@@ -20,7 +20,7 @@
 //! is told from what it does.
 
 use super::fields::{Expect, Purpose};
-use crate::body::json::Kind;
+pub use crate::body::json::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -383,7 +383,7 @@ impl<'a> Node<'a> {
     }
 
     /// What a scalar here is for.
-    pub fn purpose(self) -> &'a Purpose {
+    pub fn purpose(self) -> &'a Arc<Purpose> {
         &self.place.purpose
     }
 

@@ -7,6 +7,7 @@ pub mod grammar;
 pub mod json_tree;
 pub mod media;
 pub mod short;
+pub mod sniff;
 pub mod text;
 pub mod url;
 

@@ -223,11 +223,7 @@ fn weigh(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
     if weight >= DOUBTFUL {
         weight = weight.saturating_add(after.suspicion());
     }
-    let signs = hits.iter().take(REPORTED).map(|hit| Sign {
-        family: hit.family,
-        role: hit.role,
-        what: hit.what,
-        after,
-    });
+    let signs =
+        hits.iter().take(REPORTED).map(|hit| Sign { family: hit.family, role: hit.role, what: hit.what, after });
     (weight, signs.collect())
 }
