@@ -14,6 +14,7 @@
 
 use gatehouse::cache::directives::{RequestDirectives, ResponseDirectives};
 use gatehouse::facts::Scheme;
+use gatehouse::policy::field::{FieldPolicy, Found};
 use gatehouse::request::chunk::BodyScan;
 use gatehouse::request::{Body, Head, HeadLimits, RequestModel, wire};
 use gatehouse_waf::files::{Disk, Memory};
@@ -208,5 +209,32 @@ pub(crate) fn config(data: &[u8]) {
         assert!(!faults.is_empty(), "refused without a reason");
         // Printing shows the place, which must exist.
         assert!(faults.iter().all(|fault| !fault.to_string().is_empty()));
+    }
+}
+
+/// Any text is a field policy or a list of faults, each at a place; every operation of it is found by its own path.
+pub(crate) fn policy(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let policy = match FieldPolicy::build(&[("fuzz.toml".to_owned(), text.to_owned())]) {
+        Ok(policy) => policy,
+        Err(faults) => {
+            assert!(!faults.is_empty(), "refused without a reason");
+            assert!(faults.iter().all(|fault| fault.to_string().starts_with("fuzz.toml:")));
+            return;
+        }
+    };
+    for operation in policy.operations() {
+        for method in operation.methods() {
+            let Found::Operation(found) = policy.find(method, operation.path()) else { panic!("not found") };
+            assert_eq!(found.parameters().count(), found.operation().parameters().count());
+        }
+    }
+}
+
+/// Any document is refused, or gives a draft that builds.
+pub(crate) fn openapi(data: &[u8]) {
+    let Ok(document) = serde_json::from_slice(data) else { return };
+    if let Ok(draft) = gatehouse::policy::openapi::draft(&document) {
+        FieldPolicy::build(&[("draft.toml".to_owned(), draft)]).expect("a draft builds");
     }
 }

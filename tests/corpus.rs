@@ -26,4 +26,4 @@ macro_rules! corpora {
     )*};
 }
 
-corpora!(seclang, transform, body, transaction, request, chunks, cache_control, config);
+corpora!(seclang, transform, body, transaction, request, chunks, cache_control, config, policy, openapi);

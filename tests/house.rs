@@ -48,7 +48,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("gate", &["snapshot", "config", "request", "inspect", "policy", "reputation", "limit", "audit"]),
     ("edge", &["gate", "config", "request", "cache", "balance", "audit"]),
     ("server", &["edge", "gate", "snapshot", "config", "admin", "audit", "cache", "tls"]),
-    ("cli", &["server", "config", "inspect", "request"]),
+    ("cli", &["server", "config", "inspect", "policy", "request"]),
 ];
 
 const STAGES_AND_ADMIN: [&str; 11] =

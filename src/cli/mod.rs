@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod demo_replica;
+mod policy;
 mod rules;
 mod run;
 
@@ -59,6 +60,9 @@ enum Command {
     /// The rule engine alone: checks, tests, explains and times rules.
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Field policies alone: checks, shows and drafts them.
+    #[command(subcommand)]
+    Policy(policy::Command),
 }
 
 /// Runs the program.
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         }
         Command::Run { config } => run::run(&config),
         Command::Rules(command) => rules::run(command),
+        Command::Policy(command) => policy::run(command),
         Command::Check { config, effective } => check::run(&config, effective, crate::server::verify),
     }
 }

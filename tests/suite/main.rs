@@ -22,6 +22,7 @@ mod commands;
 mod hold;
 mod limits;
 mod malformed;
+mod policy;
 mod reload;
 mod rules;
 mod shipped;

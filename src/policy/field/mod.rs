@@ -47,9 +47,11 @@
 
 mod build;
 mod file;
+mod load;
 mod operation;
 mod paths;
 
+pub use load::{Loaded, load};
 pub use operation::{Match, Operation};
 
 use super::Policy;

@@ -216,7 +216,7 @@ fn every_fault_has_a_place_and_a_mend() {
         ("[headers\n", "1:9: "),
         // Classes and types.
         (&with("query.x = 'uuuid'"), "4:12: there is no class `uuuid`; "),
-        (&with("query.x = ' integer(1..b)'"), "4:21: "),
+        (&with("query.x = ' integer(1..b)'"), "4:24: "),
         (&with("query.x = \"\"\"enum\"\"\""), "4:18: "),
         (
             "[types]\ntitle = 'short(300)'\n[headers]\nx = 'titel'",

@@ -489,7 +489,13 @@ fn shape_of(path: &str) -> String {
 fn sanitised(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     let name: String = name.trim_matches(['{', '}']).chars().take(64).map(plain).collect();
-    if name.is_empty() { "value".to_owned() } else { name }
+    let odd = name.contains("__") || name.is_empty();
+    let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
+    match (odd, words.is_empty()) {
+        (_, true) => "value".to_owned(),
+        (true, false) => words.join("_"),
+        (false, false) => name,
+    }
 }
 
 /// Whether a policy can have this path.
