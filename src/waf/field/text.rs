@@ -118,8 +118,7 @@ fn characters<'a>(value: &'a [u8], kind: Kind, odd: &mut usize, seen: &mut usize
         }
         Err(_) => return Err("not UTF-8"),
     };
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
+    for (at, c) in text.char_indices() {
         if at >= BLOCK {
             return Ok(value.get(at..).unwrap_or_default());
         }

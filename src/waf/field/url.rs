@@ -19,7 +19,8 @@
 //! What this cannot see: a public name that resolves to an inner address, today or at the second look. That is for the
 //! network the application fetches from (docs: egress rules) and for the application's own check of the address it connects to.
 //!
-//! Fails closed. Cost: one pass over at most 8192 bytes, and over a host of at most 253; nothing is looked up.
+//! Fails closed. Cost: a few passes over at most 8192 bytes, and over a host of at most 253; nothing is looked up. Allocates only
+//! where a part is an address itself.
 
 use super::class::{Arguments, Misfit, SpecError, excerpt};
 use super::grammar::host::{self, Host};
@@ -93,13 +94,15 @@ const METADATA_V6: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
 ];
 /// Names of metadata services, and all below them.
-const METADATA_NAMES: [&str; 6] = [
+const METADATA_NAMES: [&str; 8] = [
     "metadata.google.internal",
     "metadata.goog",
     "metadata",
     "instance-data",
     "instance-data.ec2.internal",
     "metadata.tencentyun.com",
+    "metadata.packet.net",
+    "metadata.platformequinix.com",
 ];
 
 /// Suffixes of inner networks: special-use names (RFC 6761, 6762, 8375, 9476), ICANN's `.internal`, and usual ones.
@@ -131,7 +134,7 @@ const INNER_NAMES: [&str; 24] = [
 ];
 
 /// Public names that answer with an address that is written in the question, or with a loopback one.
-const ECHO_NAMES: [&str; 28] = [
+const ECHO_NAMES: [&str; 31] = [
     "nip.io",
     "sslip.io",
     "xip.io",
@@ -146,7 +149,10 @@ const ECHO_NAMES: [&str; 28] = [
     "localho.st",
     "traefik.me",
     "fuf.me",
-    "fbi.com.localhost",
+    "localh.st",
+    "bugbounty.dod.network",
+    "mail.ebc.apple.com",
+    "nicob.net",
     "yoogle.com",
     "rbndr.us",
     "1u.ms",
@@ -242,12 +248,7 @@ impl Fetch {
         if self.allow.iter().any(|allow| allow.names(&uri.host, port)) {
             return Ok(());
         }
-        let metadata = match &uri.host {
-            Host::V4(ip) => METADATA_V4.contains(ip),
-            Host::V6(ip) => METADATA_V6.contains(ip),
-            Host::Name(name) => METADATA_NAMES.iter().any(|metadata| under(name, metadata)),
-        };
-        if metadata {
+        if metadata(&uri.host) {
             return Err("the metadata service of a cloud");
         }
         if self.allow.iter().any(|allow| allow.holds(&uri.host)) {
@@ -262,8 +263,40 @@ impl Fetch {
         if uri.port.is_some() && !web_port(port) {
             return Err("a port that is not for the web");
         }
-        Ok(())
+        if carried_inside(value, uri.behind) { Err("an inner address within the address") } else { Ok(()) }
     }
+}
+
+/// Whether a part of the address is itself one with an inner address for its host, for a public page to lead there. Names are
+/// not looked at: people do search for `http://localhost:3000`.
+fn carried_inside(value: &[u8], behind: &[u8]) -> bool {
+    let start = |part: &[u8], sign: &[u8]| part.get(..sign.len()).is_some_and(|start| start.eq_ignore_ascii_case(sign));
+    if !behind.windows(9).any(|part| start(part, b"%3a%2f%2f")) && !behind.windows(3).any(|part| part == b"://") {
+        return false;
+    }
+    let inner = |text: &[u8]| {
+        let end = text.iter().position(|b| matches!(b, b'/' | b'?' | b'#' | b'\\')).unwrap_or(text.len());
+        let authority = text.get(..end).unwrap_or_default();
+        let host = authority.rsplit(|b| *b == b'@').next().unwrap_or_default();
+        host::authority(host).is_ok_and(|(host, _)| match host {
+            Host::V4(ip) => !global(IpAddr::V4(ip)),
+            Host::V6(ip) => !global(IpAddr::V6(ip)),
+            Host::Name(_) => metadata(&host),
+        })
+    };
+    // A path's own `//` is between two of its segments.
+    let mut segments = behind.split(|b| *b == b'/');
+    while let Some(segment) = segments.next() {
+        if segment.ends_with(b":")
+            && segments.next().is_some_and(<[u8]>::is_empty)
+            && segments.next().is_some_and(inner)
+        {
+            return true;
+        }
+    }
+    uri::texts(value).iter().any(|(_, text)| {
+        text.windows(3).position(|part| part == b"://").is_some_and(|at| inner(text.get(at + 3..).unwrap_or_default()))
+    })
 }
 
 /// Prints the parentheses with what stands between them; nothing, when that is what goes without saying.
@@ -359,6 +392,15 @@ fn under(name: &str, suffix: &str) -> bool {
         return false;
     };
     end.eq_ignore_ascii_case(suffix) && (before.is_empty() || before.ends_with('.'))
+}
+
+/// Whether a host is the metadata service of a cloud.
+pub(super) fn metadata(host: &Host<'_>) -> bool {
+    match host {
+        Host::V4(ip) => METADATA_V4.contains(ip),
+        Host::V6(ip) => METADATA_V6.contains(ip),
+        Host::Name(name) => METADATA_NAMES.iter().any(|metadata| under(name, metadata)),
+    }
 }
 
 /// Whether a name may be one of the open internet.

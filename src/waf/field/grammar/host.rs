@@ -6,6 +6,7 @@
 //! characters, which mapping turns into other hosts, do not fit.
 
 use super::Fit;
+use super::plain::word;
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -142,6 +143,7 @@ pub(super) fn email(value: &[u8]) -> Fit {
     if !sound {
         return Err("not a mailbox's name");
     }
+    word(local)?;
     match parse(domain)? {
         Host::Name(name) if name.contains('.') => Ok(()),
         _ => Err("not a domain"),

@@ -403,7 +403,7 @@ impl Grammar {
     }
 
     /// The texts that a fitting value carries, percent-decoded once (`+` is a blank in a query), for the scorer of short
-    /// texts. Parts that are one plain word of ASCII letters, digits, `-` and `_` are left out: they say nothing.
+    /// texts. Parts that are one plain word of ASCII letters, digits and single `-` and `_` are left out: they say nothing.
     ///
     /// For `url`, `fetch-url`, `referer` and `path`: path segments, names and values of the query, the fragment. For
     /// `user-agent` and `file-name`: the value. For `cookie`: the decoded value. For `authorization`: the user of `Basic`
@@ -420,7 +420,11 @@ impl Grammar {
             }
             _ => Vec::new(),
         };
-        texts.retain(|(_, text)| !text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')));
+        let word = |text: &[u8]| {
+            text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+                && !text.windows(2).any(|pair| pair == b"--" || pair == b"__")
+        };
+        texts.retain(|(_, text)| !word(text));
         texts
     }
 }

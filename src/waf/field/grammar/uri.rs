@@ -12,6 +12,7 @@ use super::host::{self, Host};
 use super::{Fit, Part};
 use crate::field::class::{Arguments, SpecError, excerpt};
 use crate::field::text::nameable;
+use crate::field::url::metadata;
 use std::borrow::Cow;
 
 /// Bytes of any address.
@@ -62,7 +63,11 @@ pub(super) fn fits(value: &[u8], schemes: &[String]) -> Fit {
     let known = |scheme: &str| uri.scheme.eq_ignore_ascii_case(scheme.as_bytes());
     let known =
         if schemes.is_empty() { WEB.into_iter().any(known) } else { schemes.iter().map(String::as_str).any(known) };
-    known.then_some(()).ok_or("a scheme that is not allowed")
+    if !known {
+        return Err("a scheme that is not allowed");
+    }
+    // No page of a person's is there, whether the application means to fetch it or not.
+    if metadata(&uri.host) { Err("the metadata service of a cloud") } else { Ok(()) }
 }
 
 /// Takes an absolute address apart.

@@ -65,6 +65,8 @@ const OUTSIDE: &[&str] = &[
     "https://docs.anthropic.com/en/api/messages",
     "https://web.archive.org/web/2020/https://example.com/",
     "https://r.jina.ai/https://example.com/page",
+    "https://example.com/search?q=http%3A%2F%2Flocalhost%3A3000",
+    "https://example.com/x://y",
     "https://translate.example/?u=https%3A%2F%2Fexample.com%2F%3Fa%3D1",
     "https://a.b.c.d.e.example.co.uk/",
     "https://1.example.com/",
@@ -358,6 +360,14 @@ const INSIDE: &[&str] = &[
     "http://abc.oastify.com/",
     "http://abc.oast.fun/",
     "http://x.interact.sh/",
+    // Addresses within addresses.
+    "https://example.com/go?to=http://169.254.169.254/latest/",
+    "https://example.com/go?to=http%3A%2F%2F127.0.0.1%2F",
+    "https://example.com/go?to=http://u@10.0.0.1/",
+    "https://example.com/go#http://[::1]/",
+    "https://example.com/http://192.168.0.1/",
+    "https://example.com/http:%2F%2F192.168.0.1/",
+    "https://example.com/?x=http%3a%2f%2fmetadata.google.internal%2f",
     // Ports of other services.
     "http://example.com:22/",
     "http://example.com:25/",
