@@ -271,7 +271,7 @@ impl Fetch {
 /// not looked at: people do search for `http://localhost:3000`.
 fn carried_inside(value: &[u8], behind: &[u8]) -> bool {
     let start = |part: &[u8], sign: &[u8]| part.get(..sign.len()).is_some_and(|start| start.eq_ignore_ascii_case(sign));
-    if !behind.windows(9).any(|part| start(part, b"%3a%2f%2f")) && !behind.windows(3).any(|part| part == b"://") {
+    if !behind.windows(6).any(|part| start(part, b"%2f%2f")) && !behind.windows(3).any(|part| part == b"://") {
         return false;
     }
     let inner = |text: &[u8]| {

@@ -267,7 +267,7 @@ pub(super) fn decoded(value: &[u8], plus: bool) -> Cow<'_, [u8]> {
 }
 
 /// The decoded parts of an address, absolute or relative, or none of one that does not fit.
-pub(super) fn texts(value: &[u8]) -> Vec<(Part, Cow<'_, [u8]>)> {
+pub(in crate::field) fn texts(value: &[u8]) -> Vec<(Part, Cow<'_, [u8]>)> {
     let behind = match parse(value) {
         Ok(uri) => uri.behind,
         Err(_) if absolute_path(value).is_ok() => value,
