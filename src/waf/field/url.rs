@@ -270,8 +270,8 @@ impl Fetch {
 /// Whether a part of the address is itself one with an inner address for its host, for a public page to lead there. Names are
 /// not looked at: people do search for `http://localhost:3000`.
 fn carried_inside(value: &[u8], behind: &[u8]) -> bool {
-    let start = |part: &[u8], sign: &[u8]| part.get(..sign.len()).is_some_and(|start| start.eq_ignore_ascii_case(sign));
-    if !behind.windows(6).any(|part| start(part, b"%2f%2f")) && !behind.windows(3).any(|part| part == b"://") {
+    let slashes = |part: &[u8]| part == b"://" || part.eq_ignore_ascii_case(b"%2f");
+    if !behind.windows(3).any(slashes) {
         return false;
     }
     let inner = |text: &[u8]| {
@@ -284,19 +284,11 @@ fn carried_inside(value: &[u8], behind: &[u8]) -> bool {
             Host::Name(_) => metadata(&host),
         })
     };
-    // A path's own `//` is between two of its segments.
-    let mut segments = behind.split(|b| *b == b'/');
-    while let Some(segment) = segments.next() {
-        if segment.ends_with(b":")
-            && segments.next().is_some_and(<[u8]>::is_empty)
-            && segments.next().is_some_and(inner)
-        {
-            return true;
-        }
-    }
-    uri::texts(value).iter().any(|(_, text)| {
-        text.windows(3).position(|part| part == b"://").is_some_and(|at| inner(text.get(at + 3..).unwrap_or_default()))
-    })
+    // As it stands (a path's own `//` is between two of its segments), and decoded. Each is read up to the next slash.
+    let any = |text: &[u8]| {
+        text.windows(3).enumerate().any(|(at, part)| part == b"://" && inner(text.get(at + 3..).unwrap_or_default()))
+    };
+    any(behind) || uri::texts(value).iter().any(|(_, text)| any(text))
 }
 
 /// Prints the parentheses with what stands between them; nothing, when that is what goes without saying.

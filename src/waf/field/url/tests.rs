@@ -364,6 +364,8 @@ const INSIDE: &[&str] = &[
     "https://example.com/go?to=http://169.254.169.254/latest/",
     "https://example.com/go?to=http%3A%2F%2F127.0.0.1%2F",
     "https://example.com/go?to=http://u@10.0.0.1/",
+    "https://example.com/x://http://10.0.0.1/",
+    "https://example.com/go?to=https://example.com/?http%3A%2F%2F10.0.0.1",
     "https://example.com/go#http://[::1]/",
     "https://example.com/http://192.168.0.1/",
     "https://example.com/http:%2F%2F192.168.0.1/",
