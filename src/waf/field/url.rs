@@ -2,25 +2,27 @@
 //!
 //! Comes after nothing: what is given is the value as the application will see it. Two questions, in this order.
 //!
-//! 1. *Do all clients read it alike?* It must be of the strict grammar of [`super::grammar`]'s `url`, which RFC 3986 and the
-//!    WHATWG's parser read alike. So there is no backslash, blank or control character, no user information, no second
-//!    `@` or `:`, no missing `//`, no port in other than plain digits, no percent-encoding in the host, no `@` behind a
-//!    host without a path, no zone, and one spelling of each host: an address is four decimal numbers or IPv6 in
-//!    brackets; `2130706433`, `0x7f.1`, `0177.0.0.1`, `127.1`, full-width digits, `①`, `。` and a dot at the end are
+//! 1. *Do all clients read it alike?* It must be of the strict grammar of [`super::grammar`]'s `url`, which RFC 3986
+//!    and the WHATWG's parser read alike. So there is no backslash, blank or control character, no user information, no
+//!    second `@` or `:`, no missing `//`, no port in other than plain digits, no percent-encoding in the host, no `@`
+//!    behind a host without a path, no zone, and one spelling of each host: an address is four decimal numbers or IPv6
+//!    in brackets; `2130706433`, `0x7f.1`, `0177.0.0.1`, `127.1`, full-width digits, `①`, `。` and a dot at the end are
 //!    refused whatever they lead to. No such address is opened by `allow:`.
 //! 2. *Does it lead inside?* Refused are addresses that are not global (IANA's special-purpose registries), IPv6 that
-//!    carries IPv4 (mapped, compatible, translated, 6to4, Teredo, ISATAP), the metadata services of clouds, names of one label,
-//!    names under suffixes of inner networks, names of public services that answer with the address written in them, names
-//!    with such an address in them, and ports of services that are not for the web.
+//!    carries IPv4 (mapped, compatible, translated, 6to4, Teredo, ISATAP), the metadata services of clouds, names of
+//!    one label, names under suffixes of inner networks, names of public services that answer with the address written
+//!    in them, names with such an address in them, ports of services that are not for the web (below 1024 all but 80
+//!    and 443; from there on, a list), and addresses with parts that are addresses of such a host themselves.
 //!
-//! `allow:` opens a host (all its ports), a host with a port, `*.suffix`, or a network, each as it is written in the address.
-//! Neither a network nor a suffix opens the metadata services in it: these must be named.
+//! `allow:` opens a host (all its ports), a host with a port, `*.suffix`, or a network, each as it is written in the
+//! address. Neither a network nor a suffix opens the metadata services in it: these must be named.
 //!
 //! What this cannot see: a public name that resolves to an inner address, today or at the second look. That is for the
-//! network the application fetches from (docs: egress rules) and for the application's own check of the address it connects to.
+//! network the application fetches from (docs: egress rules) and for the application's own check of the address it
+//! connects to.
 //!
-//! Fails closed. Cost: a few passes over at most 8192 bytes, and over a host of at most 253; nothing is looked up. Allocates only
-//! where a part is an address itself.
+//! Fails closed. Cost: a few passes over at most 8192 bytes, and over a host of at most 253; nothing is looked up.
+//! Allocates only where a part is an address itself.
 
 use super::class::{Arguments, Misfit, SpecError, excerpt};
 use super::grammar::host::{self, Host};
@@ -267,8 +269,8 @@ impl Fetch {
     }
 }
 
-/// Whether a part of the address is itself one with an inner address for its host, for a public page to lead there. Names are
-/// not looked at: people do search for `http://localhost:3000`.
+/// Whether a part of the address is itself one with an inner address for its host, for a public page to lead there.
+/// Names are not looked at: people do search for `http://localhost:3000`.
 fn carried_inside(value: &[u8], behind: &[u8]) -> bool {
     let slashes = |part: &[u8]| part == b"://" || part.eq_ignore_ascii_case(b"%2f");
     if !behind.windows(3).any(slashes) {
@@ -439,8 +441,8 @@ fn global(address: IpAddr) -> bool {
         IpAddr::V6(ip) => {
             let bits = ip.to_bits();
             let isatap = matches!(ip.segments(), [_, _, _, _, 0 | 0x200, 0x5efe, _, _]);
-            // Global unicast is 2000::/3; mapped, compatible, translated (64:ff9b::/96), unique local (fc00::/7), link-local
-            // and multicast addresses are all outside of it.
+            // Global unicast is 2000::/3; mapped, compatible, translated (64:ff9b::/96), unique local (fc00::/7),
+            // link-local and multicast addresses are all outside of it.
             bits >> 125 == 1
                 && !isatap
                 && !INNER_V6.iter().any(|(base, length)| (bits ^ base.to_bits()) >> (128 - length) == 0)

@@ -49,7 +49,8 @@ fn trim(piece: &[u8]) -> &[u8] {
     piece.get(start..end).unwrap_or_default()
 }
 
-/// A registered name: at most 128 letters, digits, `-`, `.`, `_`, `+`, the first a letter or digit; no two dots together.
+/// A registered name: at most 128 letters, digits, `-`, `.`, `_`, `+`, the first a letter or digit; no two dots
+/// together.
 fn name(value: &[u8]) -> bool {
     value.first().is_some_and(u8::is_ascii_alphanumeric)
         && value.len() <= 128
@@ -237,8 +238,8 @@ fn offset(digits: &[u8]) -> Option<u64> {
     all.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
 }
 
-/// RFC 9110, sections 8.8.3 and 13.1: `*`, or entity tags. Of what a tag may hold, letters, digits and what base64, hashes,
-/// versions and suffixes use: no quote, blank, `<`, `(`, `{` or `$`.
+/// RFC 9110, sections 8.8.3 and 13.1: `*`, or entity tags. Of what a tag may hold, letters, digits and what base64,
+/// hashes, versions and suffixes use: no quote, blank, `<`, `(`, `{` or `$`.
 pub(super) fn etag(value: &[u8]) -> Fit {
     if value == b"*" { Ok(()) } else { members(value, entity_tag) }
 }
@@ -329,8 +330,8 @@ pub(super) fn directives(value: &[u8]) -> Fit {
     })
 }
 
-/// Structured values of client hints (RFC 8941): a list of brands with versions, a truth, a number, words in quotes. A brand
-/// is words, or nonsense of the GREASE kind, which is `Not A Brand` with any signs between.
+/// Structured values of client hints (RFC 8941): a list of brands with versions, a truth, a number, words in quotes. A
+/// brand is words, or nonsense of the GREASE kind, which is `Not A Brand` with any signs between.
 pub(super) fn client_hint(value: &[u8]) -> Fit {
     let quoted = inside(value).is_some_and(|inside| inside.is_empty() || words(inside));
     if matches!(value, b"?0" | b"?1") || quoted || plain::number(value).is_ok() || name(value) {

@@ -100,8 +100,8 @@ const INNER_NAMES: [&[u8]; 12] = [
     b"__getattribute__",
 ];
 
-/// Letters, digits, `_`, `-`, `.` and `:`, beginning with a letter, digit or `_`, unless it is random. Not two dots together,
-/// no scheme that runs script, no way into an interpreter, and no `--` at the end.
+/// Letters, digits, `_`, `-`, `.` and `:`, beginning with a letter, digit or `_`, unless it is random. Not two dots
+/// together, no scheme that runs script, no way into an interpreter, and no `--` at the end.
 pub(super) fn identifier(value: &[u8]) -> Fit {
     if !value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':')) {
         return Err("not letters, digits, `_`, `-`, `.` and `:`");

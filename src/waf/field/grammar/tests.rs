@@ -237,7 +237,8 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0",
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln.x",
             "eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiIxIn0.c2ln",
-            // {"alg":"HS256","kid":"../../dev/null"} and {"alg":"RS256","jku":"https://a.b/k"} and {"alg":"HS256","kid":"x' or 1=1"}
+            // {"alg":"HS256","kid":"../../dev/null"} and {"alg":"RS256","jku":"https://a.b/k"} and
+            // {"alg":"HS256","kid":"x' or 1=1"}
             "eyJhbGciOiJIUzI1NiIsImtpZCI6Ii4uLy4uL2Rldi9udWxsIn0.eyJzdWIiOiIxIn0.c2ln",
             "eyJhbGciOiJSUzI1NiIsImprdSI6Imh0dHBzOi8vYS5iL2sifQ.eyJzdWIiOiIxIn0.c2ln",
             "eyJhbGciOiJIUzI1NiIsImtpZCI6IngnIG9yIDE9MSJ9.eyJzdWIiOiIxIn0.c2ln",
