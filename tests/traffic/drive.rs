@@ -25,6 +25,8 @@ pub(crate) enum Fate {
     Passed,
     /// The gate answered itself with this status; the request's id is for the audit file.
     Refused(u16, String),
+    /// The replica got another body than was sent.
+    Changed,
     /// Neither: cut off, or failed in between (status).
     Lost(u16),
 }
@@ -37,8 +39,14 @@ pub(crate) struct Stand {
     got: Arc<AtomicUsize>,
 }
 
-/// What our replica's answers carry and nobody else's.
+/// What our replica's answers carry and nobody else's: the print of the body it got.
 const MARK: &str = "x-replica";
+
+/// Tells bodies apart (FNV-1a).
+fn print(body: &[u8]) -> String {
+    let hash = body.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
+    format!("{}-{hash:x}", body.len())
+}
 
 impl Stand {
     /// Starts both; `rules` is the folder of a Core Rule Set.
@@ -52,7 +60,8 @@ impl Stand {
                 return Answer::with(&[("content-type", "application/json")], "{\"ready\":true}");
             }
             count.fetch_add(1, Ordering::Relaxed);
-            let fields = [("content-type", "application/json"), ("cache-control", "no-store"), (MARK, "1")];
+            let print = print(&seen.body);
+            let fields = [("content-type", "application/json"), ("cache-control", "no-store"), (MARK, print.as_str())];
             Answer::with(&fields, "{\"ok\":true}")
         })
         .await;
@@ -85,7 +94,7 @@ impl Stand {
         }
         fates.sort_unstable_by_key(|(at, _)| *at);
         let fates: Vec<Fate> = fates.into_iter().map(|(_, fate)| fate).collect();
-        let passed = fates.iter().filter(|fate| **fate == Fate::Passed).count();
+        let passed = fates.iter().filter(|fate| matches!(fate, Fate::Passed | Fate::Changed)).count();
         // Lost ones may have arrived; of the refused none has.
         let lost = fates.iter().filter(|fate| matches!(fate, Fate::Lost(_))).count();
         let got = self.got.load(Ordering::Relaxed) - before;
@@ -109,7 +118,10 @@ impl Stand {
             let rules = event["rules"].as_array().cloned().unwrap_or_default();
             let rules: Vec<_> = rules
                 .iter()
-                .map(|rule| format!("{} {}", rule["id"], rule["matched"]["variable"].as_str().unwrap_or_default()))
+                .map(|rule| {
+                    let value: String = rule["data"].as_str().unwrap_or_default().chars().take(80).collect();
+                    format!("{} {} {value:?}", rule["id"], rule["matched"]["variable"].as_str().unwrap_or_default())
+                })
                 .collect();
             format!("{}; {}", event["event"]["reason"].as_str().unwrap_or("no reason"), rules.join(", "))
         };
@@ -149,8 +161,9 @@ impl Lane {
             if reply.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
                 self.stream = None;
             }
-            if reply.header(MARK).is_some() {
-                return Fate::Passed;
+            if let Some(mark) = reply.header(MARK) {
+                let is_same = mark == print(request.body.as_deref().unwrap_or_default());
+                return if is_same { Fate::Passed } else { Fate::Changed };
             }
             return match reply.status {
                 400..500 => Fate::Refused(reply.status, reply.header("x-request-id").unwrap_or_default().to_owned()),

@@ -21,24 +21,24 @@
 mod harness;
 
 mod agents;
+mod attack;
 mod dice;
 mod drive;
 mod legitimate;
 mod lines;
 mod maker;
 mod payloads;
-mod place;
+mod places;
 mod report;
 mod request;
-mod slots;
 mod texts;
 
+use attack::{Attack, attacks, ordinary};
 use dice::{Dice, Half};
 use drive::{Case, Stand};
 use legitimate::{ROUTES, Route};
-use place::{Attack, attacks, ordinary};
+use places::{Kind, PLACES, Place};
 use report::{GOALS, Report};
-use slots::{Kind, SLOTS, Slot};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,28 +47,28 @@ pub(crate) enum About {
     /// One request of a route.
     Request(&'static Route),
     /// A line of somebody's own in one place.
-    Line(&'static Slot, String),
+    Line(&'static Place, String),
     /// What ordinarily stands in a place.
-    Control(&'static Slot, &'static str),
+    Control(&'static Place, &'static str),
     Attack(Attack),
 }
 
 impl About {
-    /// Kind, route, slot, family and payload, with tabs between.
+    /// Kind, route, place, family and payload, with tabs between.
     fn tell(&self) -> String {
         match self {
             Self::Request(route) => format!("{}\t{}\t\t\t", route.carries.name(), route.name),
-            Self::Line(slot, line) => format!("line\t{}\t{}\t\t{line:?}", slot.target, slot.name),
-            Self::Control(slot, value) => {
-                format!("control {}\t{}\t{}\t\t{value:?}", slot.kind.name(), slot.target, slot.name)
+            Self::Line(place, line) => format!("line\t{}\t{}\t\t{line:?}", place.target, place.name),
+            Self::Control(place, value) => {
+                format!("control {}\t{}\t{}\t\t{value:?}", place.kind.name(), place.target, place.name)
             }
             Self::Attack(attack) => {
-                let (slot, family, how) = (attack.slot, attack.family.name(), attack.disguise.name());
+                let (place, family, how) = (attack.place, attack.family.name(), attack.disguise.name());
                 format!(
                     "attack {}\t{}\t{}\t{family} {how}\t{:?}",
-                    slot.kind.name(),
-                    slot.target,
-                    slot.name,
+                    place.kind.name(),
+                    place.target,
+                    place.name,
                     attack.payload
                 )
             }
@@ -80,12 +80,13 @@ impl About {
 struct Extent {
     requests: usize,
     lines: usize,
-    controls: usize,
+    /// How often each ordinary value is sent, or none but the first of each place, once.
+    controls: Option<usize>,
     attacks: usize,
 }
 
-const SAMPLE: Extent = Extent { requests: 300, lines: 200, controls: 100, attacks: 500 };
-const WHOLE: Extent = Extent { requests: usize::MAX, lines: 6_000, controls: usize::MAX, attacks: usize::MAX };
+const SAMPLE: Extent = Extent { requests: 300, lines: 200, controls: None, attacks: 500 };
+const WHOLE: Extent = Extent { requests: usize::MAX, lines: 6_000, controls: Some(3), attacks: usize::MAX };
 const SEED: u64 = 0x41_72_63_68_6f_6e;
 
 fn case(half: Half, about: About, make: impl Fn() -> request::Request + Send + Sync + 'static) -> Case<About> {
@@ -107,9 +108,9 @@ fn legitimate_cases(extent: &Extent) -> Vec<Case<About>> {
     let mut more = Vec::new();
     for half in Half::BOTH {
         for line in maker::lines(half) {
-            for slot in SLOTS.iter().filter(|slot| slot.kind == Kind::Short) {
+            for place in PLACES.iter().filter(|place| place.kind == Kind::Short) {
                 let (seed, text) = (dice.next(), line.clone());
-                more.push(case(half, About::Line(slot, line.clone()), move || ordinary(slot, &text, seed)));
+                more.push(case(half, About::Line(place, line.clone()), move || ordinary(place, &text, seed)));
             }
         }
     }
@@ -117,18 +118,16 @@ fn legitimate_cases(extent: &Extent) -> Vec<Case<About>> {
     more.truncate(extent.lines);
     all.append(&mut more);
 
-    for slot in SLOTS {
-        for value in slot.ordinary {
-            for _ in 0..3 {
+    for place in PLACES {
+        let values = if extent.controls.is_some() { place.ordinary.len() } else { 1 };
+        for value in place.ordinary.iter().take(values) {
+            for _ in 0..extent.controls.unwrap_or(1) {
                 let seed = dice.next();
-                let half = Half::of(&format!("{}{value}", slot.name));
-                more.push(case(half, About::Control(slot, value), move || ordinary(slot, value, seed)));
+                let half = Half::of(&format!("{}{value}", place.name));
+                all.push(case(half, About::Control(place, value), move || ordinary(place, value, seed)));
             }
         }
     }
-    dice.shuffle(&mut more);
-    more.truncate(extent.controls);
-    all.append(&mut more);
     all
 }
 

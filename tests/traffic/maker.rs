@@ -3,7 +3,7 @@
 use crate::agents::{self, Purpose};
 use crate::dice::{Dice, Half};
 use crate::lines;
-use crate::request::{Form, Request, json};
+use crate::request::{Form, Request, json, percent, query};
 use crate::texts::Texts;
 use std::sync::OnceLock;
 
@@ -30,17 +30,17 @@ impl Maker {
         Self { dice, half, ascii }
     }
 
-    pub(crate) fn uuid(&mut self) -> String {
+    fn uuid(&mut self) -> String {
         let d = &mut self.dice;
         format!("{}-{}-4{}-{}{}-{}", d.hex(8), d.hex(4), d.hex(3), d.pick(&["8", "9", "a", "b"]), d.hex(3), d.hex(12))
     }
 
-    pub(crate) fn etag(&mut self) -> String {
+    fn etag(&mut self) -> String {
         format!("\"{}\"", self.dice.hex(32))
     }
 
     /// A source of knowledge: a digest of its address, or made of a file's name.
-    pub(crate) fn source(&mut self) -> String {
+    fn source(&mut self) -> String {
         match self.dice.below(3) {
             0 => {
                 let name = *self.dice.pick(&["handbook_pdf", "README_md", "api_notes_txt", "Größe_docx"]);
@@ -50,22 +50,14 @@ impl Maker {
         }
     }
 
-    pub(crate) fn conversation(&mut self) -> String {
+    fn conversation(&mut self) -> String {
         match self.dice.below(3) {
             0 => self.uuid(),
             _ => format!("web-17{}-{}", 50_000_000_000 + self.dice.below(9_000_000_000), self.dice.hex(6)),
         }
     }
 
-    pub(crate) fn number(&mut self, from: usize, to: usize) -> usize {
-        self.dice.between(from, to)
-    }
-
-    pub(crate) fn pick(&mut self, list: &[&'static str]) -> &'static str {
-        *self.dice.pick::<&'static str>(list)
-    }
-
-    pub(crate) fn time(&mut self) -> String {
+    fn time(&mut self) -> String {
         let d = &mut self.dice;
         format!(
             "2026-0{}-{:02}T{:02}:{:02}:{:02}.{:06}+00:00",
@@ -78,8 +70,8 @@ impl Maker {
         )
     }
 
-    pub(crate) fn url(&mut self) -> String {
-        let base = self.pick(&[
+    fn url(&mut self) -> String {
+        let base = *self.dice.pick(&[
             "https://docs.python.org/3/library/asyncio-task.html",
             "https://react.dev/reference/react/useState#usage",
             "https://ai.pydantic.dev/llms-full.txt",
@@ -151,20 +143,65 @@ impl Maker {
         json(text, self.ascii)
     }
 
-    pub(crate) fn json_line(&mut self) -> String {
+    /// Fills `‹…›` in a target or in a JSON body, which may be broken into lines for reading:
+    ///
+    /// | hole | becomes |
+    /// |---|---|
+    /// | `uuid`, `source`, `conversation`, `time`, `url`, `hex N`, `token N` | such a value, bare |
+    /// | `n A B` | a number from A to B |
+    /// | `pick A B…` | one of the words |
+    /// | `line`, `text N`, `address` | a JSON string: a line, a text of up to N KiB, a URL |
+    /// | `lines N` | a JSON list of up to N lines |
+    /// | `line?`, `address?` | the same for a query |
+    pub(crate) fn fill(&mut self, template: &str) -> String {
+        let mut out = String::new();
+        let template: String = template.lines().map(str::trim_start).collect();
+        for (i, piece) in template.split(['‹', '›']).enumerate() {
+            if i % 2 == 0 {
+                out.push_str(piece);
+                continue;
+            }
+            let words: Vec<&str> = piece.split(' ').collect();
+            let number = |at: usize| words[at].parse::<usize>().unwrap();
+            let value = match words[0] {
+                "uuid" => self.uuid(),
+                "source" => self.source(),
+                "conversation" => self.conversation(),
+                "time" => self.time(),
+                "url" => self.url(),
+                "hex" => self.dice.hex(number(1)),
+                "token" => self.dice.token(number(1)),
+                "n" => self.dice.between(number(1), number(2)).to_string(),
+                "pick" => (*self.dice.pick(&words[1..])).to_owned(),
+                "line" => self.json_line(),
+                "lines" => {
+                    let lines: Vec<_> = (0..self.dice.below(number(1) + 1)).map(|_| self.json_line()).collect();
+                    format!("[{}]", lines.join(","))
+                }
+                "text" => {
+                    let text = self.text(number(1) << 10);
+                    self.quote(&text)
+                }
+                "address" => {
+                    let url = self.url();
+                    self.quote(&url)
+                }
+                "line?" => query(&self.line()),
+                "address?" => {
+                    let url = self.url();
+                    // Some clients leave alone what a query may hold.
+                    percent(&url, self.dice.pick::<&str>(&["", "/:", ":/?=@,;"]))
+                }
+                hole => panic!("{hole}: no such hole"),
+            };
+            out.push_str(&value);
+        }
+        out
+    }
+
+    fn json_line(&mut self) -> String {
         let line = self.line();
         self.quote(&line)
-    }
-
-    pub(crate) fn json_text(&mut self, most: usize) -> String {
-        let text = self.text(most);
-        self.quote(&text)
-    }
-
-    /// A list of up to `n` lines.
-    pub(crate) fn json_lines(&mut self, n: usize) -> String {
-        let lines: Vec<_> = (0..self.dice.below(n + 1)).map(|_| self.json_line()).collect();
-        format!("[{}]", lines.join(","))
     }
 
     pub(crate) fn form(&mut self) -> Form {
@@ -181,35 +218,43 @@ impl Maker {
         (0..n / 8 + 1).flat_map(|_| self.dice.next().to_le_bytes()).take(n).collect()
     }
 
-    pub(crate) fn get(&mut self, target: impl Into<String>) -> Request {
+    pub(crate) fn get(&mut self, target: &str) -> Request {
+        let target = self.fill(target);
         agents::anyone(Request::new("GET", target), &mut self.dice)
     }
 
-    pub(crate) fn polled(&mut self, target: impl Into<String>) -> Request {
-        let request = agents::browser(Request::new("GET", target), &mut self.dice, Purpose::Fetch);
+    /// A browser's poll, most often with the tag of what it has.
+    pub(crate) fn poll(&mut self, target: &str) -> Request {
+        let request = Request::new("GET", self.fill(target));
+        let request = agents::browser(request, &mut self.dice, Purpose::Fetch);
         if self.dice.one_in(4) { request } else { request.field("if-none-match", self.etag()) }
     }
 
-    pub(crate) fn send(&mut self, method: &'static str, target: impl Into<String>, body: String) -> Request {
-        let request = Request::new(method, target).json(body);
+    pub(crate) fn send(&mut self, method: &'static str, target: &str, body: &str) -> Request {
+        let request = Request::new(method, self.fill(target)).json(self.fill(body));
         agents::anyone(request, &mut self.dice)
     }
 
     /// A tool's call as agents make it.
     pub(crate) fn call(&mut self, tool: &str, arguments: &str) -> Request {
-        let id = self.number(1, 9_000);
-        self.mcp(&format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":\"{tool}\",\"arguments\":\
-             {arguments},\"_meta\":{{\"progressToken\":{id}}}}}}}"
-        ))
+        let id = self.dice.between(1, 9_000);
+        self.mcp(&call(id, tool, arguments, &format!(r#","_meta":{{"progressToken":{id}}}"#)))
     }
 
     pub(crate) fn mcp(&mut self, body: &str) -> Request {
+        let version = *self.dice.pick(&["2025-06-18", "2025-03-26"]);
         let request = Request::new("POST", "/mcp")
-            .json(body)
+            .json(self.fill(body))
             .field("accept", "application/json, text/event-stream")
-            .field("mcp-protocol-version", self.pick(&["2025-06-18", "2025-03-26"]))
+            .field("mcp-protocol-version", version)
             .field("mcp-session-id", self.dice.hex(32));
         agents::program(request, &mut self.dice)
     }
+}
+
+/// The body of a tool's call.
+pub(crate) fn call(id: usize, tool: &str, arguments: &str, more: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}{more}}}}}"#
+    )
 }

@@ -5,7 +5,7 @@ use crate::dice::Half;
 use crate::drive::{Case, Fate};
 use crate::legitimate::Carries;
 use crate::payloads::Family;
-use crate::slots::Kind;
+use crate::places::Kind;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
@@ -85,18 +85,21 @@ pub(crate) struct Report {
     lines: BTreeMap<&'static str, Tally>,
     controls: BTreeMap<(Kind, &'static str), Tally>,
     attacks: BTreeMap<(Kind, Family), Tally>,
-    slots: BTreeMap<(Kind, &'static str), Tally>,
+    places: BTreeMap<(Kind, &'static str), Tally>,
     disguises: BTreeMap<(bool, &'static str), Tally>,
+    /// Attacks where ordinary values are refused too: that they are is no merit.
+    uncounted: usize,
     lost: Vec<String>,
     list: String,
 }
 
 impl Report {
+    /// Counts cases; ordinary values have to be counted before attacks are.
     pub(crate) fn add(&mut self, cases: &[Case<About>], fates: &[Fate], reasons: &HashMap<String, String>) {
         for (case, fate) in cases.iter().zip(fates) {
             let caught = matches!(fate, Fate::Refused(..));
-            if let Fate::Lost(status) = fate {
-                self.lost.push(format!("{status} {}", case.about.tell()));
+            if let (Fate::Lost(_) | Fate::Changed, Half::Open) = (fate, case.half) {
+                self.lost.push(format!("{fate:?} {}", case.about.tell()));
             }
             let is_attack = matches!(case.about, About::Attack(_));
             let wrong = if is_attack { !caught } else { *fate != Fate::Passed };
@@ -104,14 +107,18 @@ impl Report {
                 About::Request(route) => {
                     self.requests.entry((route.carries, route.name)).or_default().add(case.half, wrong);
                 }
-                About::Line(slot, _) => self.lines.entry(slot.name).or_default().add(case.half, wrong),
-                About::Control(slot, _) => {
-                    self.controls.entry((slot.kind, slot.name)).or_default().add(case.half, wrong);
+                About::Line(place, _) => self.lines.entry(place.name).or_default().add(case.half, wrong),
+                About::Control(place, _) => {
+                    self.controls.entry((place.kind, place.name)).or_default().add(case.half, wrong);
                 }
                 About::Attack(attack) => {
-                    let (kind, name) = (attack.slot.kind, attack.slot.name);
+                    let (kind, name) = (attack.place.kind, attack.place.name);
+                    if self.is_closed(kind, name) {
+                        self.uncounted += 1;
+                        continue;
+                    }
                     self.attacks.entry((kind, attack.family)).or_default().add(case.half, wrong);
-                    self.slots.entry((kind, name)).or_default().add(case.half, wrong);
+                    self.places.entry((kind, name)).or_default().add(case.half, wrong);
                     let disguise = (kind.is_typed(), attack.disguise.name());
                     self.disguises.entry(disguise).or_default().add(case.half, wrong);
                 }
@@ -120,6 +127,7 @@ impl Report {
             if wrong && case.half == Half::Open {
                 let (status, reason) = match fate {
                     Fate::Passed => ("passed".to_owned(), ""),
+                    Fate::Changed => ("changed".to_owned(), ""),
                     Fate::Lost(status) => (format!("lost {status}"), ""),
                     Fate::Refused(status, id) => {
                         (status.to_string(), reasons.get(id).map_or("no event", String::as_str))
@@ -130,7 +138,12 @@ impl Report {
         }
     }
 
-    /// Wrong verdicts of the open half, a line each: kind, route, slot, family, payload, status, what the event says.
+    /// Whether most ordinary values are refused in a place.
+    fn is_closed(&self, kind: Kind, name: &'static str) -> bool {
+        self.controls.get(&(kind, name)).is_some_and(|tally| tally.faults() * 2 > tally.count())
+    }
+
+    /// Wrong verdicts of the open half, a line each: kind, route, place, family, payload, status, what the event says.
     pub(crate) fn list(&self) -> &str {
         &self.list
     }
@@ -170,6 +183,7 @@ impl Report {
         for (name, typed) in [("typed", true), ("short", false)] {
             let _ = writeln!(out, "  {name:14}{}", self.caught(typed).rates());
         }
+        let _ = writeln!(out, "  not counted    {} where ordinary values are refused too", self.uncounted);
         out.push_str("\nCaught, in percent, by family and place:\n");
         let _ = write!(out, "  {:9}{:>7}", "", "all");
         for kind in Kind::ALL {
@@ -194,9 +208,9 @@ impl Report {
             let _ = writeln!(out, "  {:6}{name:10}{}", if *typed { "typed" } else { "short" }, tally.rates());
         }
         out.push_str("\nMissed, by place (the worst):\n");
-        let mut slots: Vec<_> = self.slots.iter().filter(|(_, tally)| tally.faults() > 0).collect();
-        slots.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.faults() * 10_000 / tally.count()));
-        for ((kind, name), tally) in slots.iter().take(40) {
+        let mut places: Vec<_> = self.places.iter().filter(|(_, tally)| tally.faults() > 0).collect();
+        places.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.faults() * 10_000 / tally.count()));
+        for ((kind, name), tally) in places.iter().take(40) {
             let _ = writeln!(out, "  {:8}{name:32}{}", kind.name(), tally.rates());
         }
         for lost in self.lost.iter().take(20) {

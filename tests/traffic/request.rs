@@ -43,6 +43,8 @@ impl Request {
         }
         if let Some(body) = &self.body {
             let _ = write!(head, "content-length: {}\r\n", body.len());
+        } else if self.method == "POST" {
+            head.push_str("content-length: 0\r\n");
         }
         head.push_str("\r\n");
         let mut bytes = head.into_bytes();

@@ -2,9 +2,10 @@
 
 use crate::agents;
 use crate::dice::{Dice, Half};
+use crate::maker::{Maker, call};
 use crate::payloads::{Family, PROBES};
+use crate::places::{Kind, PLACES, Place, Way};
 use crate::request::{Form, Request, json, percent, query};
-use crate::slots::{Kind, SLOTS, Slot, Way};
 use crate::texts::prose;
 use base64::Engine as _;
 use std::fmt::Write as _;
@@ -65,22 +66,24 @@ impl Disguise {
     }
 
     /// One that makes sense where it stands, half of the time none.
-    fn for_place(slot: &Slot, family: Family, dice: &mut Dice) -> Self {
-        let in_json = slot.way == Way::Json;
+    fn for_place(place: &Place, family: Family, dice: &mut Dice) -> Self {
+        let in_json = place.way == Way::Json;
+        let is_name = matches!(place.kind, Kind::FileName | Kind::PartName | Kind::ParamName | Kind::JsonKey);
         match dice.below(120) {
-            0 if slot.body.contains('¤') && slot.way == Way::Json => Self::Padded,
-            1..60 => Self::Plain,
+            0..3 if in_json && place.body.contains('¤') || matches!(place.way, Way::FormText(_)) => Self::Padded,
+            0..60 => Self::Plain,
+            _ if place.kind == Kind::Target => Self::Percent,
             60..84 => Self::Percent,
             84..92
-                if slot.kind.is_typed()
+                if place.kind.is_typed()
                     || matches!(family, Family::Sql | Family::Xss | Family::Unix | Family::Traversal) =>
             {
                 Self::PercentU
             }
-            92..102 if slot.kind.is_typed() || matches!(family, Family::Xss | Family::Xml) => Self::Entities,
-            102..112 if in_json || slot.kind.is_typed() => Self::Escapes,
-            // A token of any kind may be base64.
-            112..120 if slot.kind.is_typed() && !slot.loose => Self::Base64,
+            92..102 if place.kind.is_typed() || matches!(family, Family::Xss | Family::Xml) => Self::Entities,
+            102..112 if in_json || place.kind.is_typed() => Self::Escapes,
+            // A token or a name of any kind may be base64.
+            112..120 if place.kind.is_typed() && !place.loose && !is_name => Self::Base64,
             _ => Self::Plain,
         }
     }
@@ -89,9 +92,11 @@ impl Disguise {
 /// One attack in one place.
 #[derive(Debug, Clone)]
 pub(crate) struct Attack {
-    pub(crate) slot: &'static Slot,
+    pub(crate) place: &'static Place,
     pub(crate) family: Family,
     pub(crate) payload: &'static str,
+    /// The payload, behind what ordinarily stands in the place or alone.
+    pub(crate) value: String,
     pub(crate) disguise: Disguise,
     pub(crate) half: Half,
     seed: u64,
@@ -99,7 +104,7 @@ pub(crate) struct Attack {
 
 impl Attack {
     pub(crate) fn request(&self) -> Request {
-        fill(self.slot, self.payload, self.disguise, self.seed)
+        fill(self.place, &self.value, self.disguise, self.seed)
     }
 }
 
@@ -110,13 +115,16 @@ pub(crate) fn attacks(seed: u64, of: usize) -> Vec<Attack> {
     for family in Family::ALL {
         for (list, bare) in [(family.plain(), false), (family.bare(), true)] {
             for payload in list {
-                for slot in SLOTS.iter().filter(|slot| is_attack(slot, family, payload, bare)) {
+                for place in PLACES.iter().filter(|place| is_attack(place, family, payload, bare)) {
                     if dice.one_in(of) {
-                        let disguise = Disguise::for_place(slot, family, &mut dice);
+                        let disguise = Disguise::for_place(place, family, &mut dice);
+                        let is_behind = !bare && disguise <= Disguise::Percent && dice.one_in(4);
+                        let behind = if is_behind { behind(place, family, payload, &mut dice) } else { None };
                         all.push(Attack {
-                            slot,
+                            place,
                             family,
                             payload,
+                            value: behind.unwrap_or_else(|| (*payload).to_owned()),
                             disguise,
                             half: Half::of(payload),
                             seed: dice.next(),
@@ -126,34 +134,36 @@ pub(crate) fn attacks(seed: u64, of: usize) -> Vec<Attack> {
             }
         }
     }
-    let probed = SLOTS.iter().find(|slot| slot.kind == Kind::Target).unwrap();
+    let probed = PLACES.iter().find(|place| place.kind == Kind::Target).unwrap();
     for payload in PROBES {
         let (family, disguise) = (Family::Scanner, Disguise::Plain);
-        all.push(Attack { slot: probed, family, payload, disguise, half: Half::of(payload), seed: dice.next() });
+        let (value, half) = ((*payload).to_owned(), Half::of(payload));
+        all.push(Attack { place: probed, family, payload, value, disguise, half, seed: dice.next() });
     }
     all
 }
 
-fn is_attack(slot: &Slot, family: Family, payload: &str, bare: bool) -> bool {
-    let is_agent = slot.way == Way::Header("user-agent", "");
+fn is_attack(place: &Place, family: Family, payload: &str, bare: bool) -> bool {
+    let is_agent = place.way == Way::Header("user-agent", "");
     let is_address = payload.starts_with("http:") || payload.starts_with("https:") || payload.starts_with("ftp:");
     let is_token = payload.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b));
-    let tells_addresses = matches!(slot.way, Way::Header("user-agent" | "referer" | "origin", _));
-    match (slot.kind, family) {
+    let tells_addresses = matches!(place.way, Way::Header("user-agent" | "referer" | "origin", _));
+    match (place.kind, family) {
         // These are about the whole path.
         (Kind::Target, _) => family == Family::Traversal && !bare,
         // Elsewhere the name of a tool is but a name.
         (_, Family::Scanner) => is_agent,
         (Kind::Short, _) if bare => false,
-        (Kind::Url, Family::Ssrf) => slot.fetched,
+        (Kind::Url, Family::Ssrf) => place.fetched,
         // Any address may stand where addresses are told or looked up, and be one of many.
         (Kind::Url, _) if is_address => false,
         _ if is_address && tells_addresses => false,
         (_, Family::Ssrf) => {
-            matches!(slot.kind, Kind::PathId | Kind::Query | Kind::Enum | Kind::Number | Kind::JsonTyped) && !slot.loose
+            matches!(place.kind, Kind::PathId | Kind::Query | Kind::Enum | Kind::Number | Kind::JsonTyped)
+                && !place.loose
         }
         // What a word, a token or a line of dots is in such places cannot be told.
-        _ if slot.loose && (is_token || bare) => false,
+        _ if place.loose && (is_token || bare) => false,
         (Kind::FileName, _) if bare && family != Family::Traversal => false,
         (Kind::FileName, _) if is_token => payload.contains('/'),
         (Kind::JsonKey | Kind::PartName | Kind::ParamName, _) if bare && is_token => false,
@@ -163,46 +173,70 @@ fn is_attack(slot: &Slot, family: Family, payload: &str, bare: bool) -> bool {
     }
 }
 
-/// What ordinarily stands in a place.
-pub(crate) fn ordinary(slot: &Slot, value: &str, seed: u64) -> Request {
-    fill(slot, value, Disguise::Plain, seed)
+/// A payload that breaks out of something, behind an ordinary value; `None` for others and where there is nothing to be
+/// behind.
+fn behind(place: &Place, family: Family, payload: &str, dice: &mut Dice) -> Option<String> {
+    let breaks_out = matches!(
+        family,
+        Family::Sql | Family::Xss | Family::Unix | Family::Windows | Family::Template | Family::Ldap | Family::Xpath
+    );
+    if !breaks_out || payload.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let before = place.ordinary.get(dice.below(place.ordinary.len().max(1)))?;
+    Some(match place.kind {
+        Kind::Short => format!("{before} {payload}"),
+        Kind::FileName => format!("report{payload}.pdf"),
+        _ => format!("{before}{payload}"),
+    })
 }
 
-fn fill(slot: &Slot, value: &str, disguise: Disguise, seed: u64) -> Request {
+/// What ordinarily stands in a place.
+pub(crate) fn ordinary(place: &Place, value: &str, seed: u64) -> Request {
+    fill(place, value, Disguise::Plain, seed)
+}
+
+fn fill(place: &Place, value: &str, disguise: Disguise, seed: u64) -> Request {
     static LONG: OnceLock<String> = OnceLock::new();
     let mut dice = Dice::new(seed);
     let text = disguise.write(value);
     // What is written with `%u` is sent as it is.
     let raw = disguise == Disguise::PercentU;
     let sent = |text: &str, write: &dyn Fn(&str) -> String| if raw { text.replace(' ', "%20") } else { write(text) };
-    let target = match slot.way {
-        Way::Path if slot.kind == Kind::Target && value.starts_with('/') => percent(value, "/%?&=@.\\:;+,"),
-        Way::Path if slot.kind == Kind::Target => format!("/{}", percent(&text, "/%\\;:")),
-        Way::Path => slot.target.replace('§', &sent(&text, &|text| percent(text, ""))),
-        Way::Query => slot.target.replace(
+    let mut maker = Maker::new(seed, Half::Open);
+    let aim = maker.fill(place.target);
+    let target = match place.way {
+        Way::Path if place.kind == Kind::Target && value.starts_with('/') => percent(value, "/%?&=@.\\:;+,"),
+        Way::Path if place.kind == Kind::Target => format!("/{}", percent(&text, "/%\\;:")),
+        Way::Path => aim.replace('§', &sent(&text, &|text| percent(text, ""))),
+        Way::Query => aim.replace(
             '§',
-            &sent(&text, &|text| if slot.kind == Kind::ParamName { percent(text, "[]") } else { query(text) }),
+            &sent(&text, &|text| if place.kind == Kind::ParamName { percent(text, "[]") } else { query(text) }),
         ),
-        _ => slot.target.to_owned(),
+        _ => aim,
     };
-    let mut request = Request::new(slot.method, target);
+    let mut request = Request::new(place.method, target);
     let filler: &str = match disguise {
         Disguise::Padded => LONG.get_or_init(|| prose(512 << 10)),
         _ => "The boats lay on the sand.",
     };
-    let body = slot.body.replace('¤', filler);
+    let body = match place.tool {
+        "" => place.body.to_owned(),
+        tool => call(3, tool, place.body, ""),
+    };
+    let body = maker.fill(&body).replace('¤', filler);
     let mut form = Form::new(format!("----WebKitFormBoundary{}", dice.hex(16)));
-    request = match slot.way {
+    request = match place.way {
         Way::Json => {
             let literal = match disguise {
                 // One reading by a JSON parser gives the payload.
                 Disguise::Escapes => format!("\"{}\"", escaped(value)),
                 Disguise::Plain | Disguise::Padded
-                    if slot.kind.is_typed() && slot.kind != Kind::JsonKey && is_json(&text) =>
+                    if place.kind.is_typed() && place.kind != Kind::JsonKey && is_json(&text) =>
                 {
                     text.clone()
                 }
-                Disguise::Plain if is_plain_value(slot, &text) => text.clone(),
+                Disguise::Plain if is_plain_value(place, &text) => text.clone(),
                 _ => json(&text, dice.one_in(2)),
             };
             request.json(body.replace('§', &literal))
@@ -213,7 +247,7 @@ fn fill(slot: &Slot, value: &str, disguise: Disguise, seed: u64) -> Request {
             form.text(name, &value).on(request)
         }
         Way::FileName => {
-            let part = if slot.target.ends_with("upload") { "file" } else { "files" };
+            let part = if place.target.ends_with("upload") { "file" } else { "files" };
             form.file(part, &text, "text/plain", filler.as_bytes()).text("tags", "[]").on(request)
         }
         Way::PartName => {
@@ -224,7 +258,7 @@ fn fill(slot: &Slot, value: &str, disguise: Disguise, seed: u64) -> Request {
         _ => request,
     };
     request = agents::anyone(request, &mut dice);
-    match slot.way {
+    match place.way {
         Way::Header(name, before) => {
             let text =
                 if name == "content-type" && disguise == Disguise::Padded { String::new() } else { in_a_line(&text) };
@@ -249,8 +283,8 @@ fn is_json(text: &str) -> bool {
 }
 
 /// Numbers and truths stand without quotes where such are expected.
-fn is_plain_value(slot: &Slot, text: &str) -> bool {
-    slot.ordinary.contains(&text) && (slot.kind == Kind::Number || matches!(text, "true" | "false"))
+fn is_plain_value(place: &Place, text: &str) -> bool {
+    place.ordinary.contains(&text) && (place.kind == Kind::Number || matches!(text, "true" | "false"))
 }
 
 /// A field's value has no control characters: who wants them there writes them encoded.

@@ -1,8 +1,8 @@
 //! The places in Archon's requests where one value of a known kind stands. A hole is written `§`, prose that may become
-//! long `¤`.
+//! long `¤`; `‹uuid›` and the like are filled by [`crate::maker::Maker::fill`].
 
 /// What a place is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     PathId,
     Query,
@@ -86,13 +86,15 @@ pub(crate) enum Way {
 
 /// One place.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Slot {
+pub(crate) struct Place {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) method: &'static str,
     pub(crate) target: &'static str,
     pub(crate) way: Way,
     pub(crate) body: &'static str,
+    /// The tool whose call the body is the arguments of.
+    pub(crate) tool: &'static str,
     /// What ordinarily stands here.
     pub(crate) ordinary: &'static [&'static str],
     /// Takes any token, so that a word or a digest is no attack here.
@@ -101,16 +103,16 @@ pub(crate) struct Slot {
     pub(crate) fetched: bool,
 }
 
-const fn slot(name: &'static str, kind: Kind, method: &'static str, target: &'static str, way: Way) -> Slot {
-    Slot { name, kind, method, target, way, body: "", ordinary: &[], loose: false, fetched: false }
+const fn place(name: &'static str, kind: Kind, method: &'static str, target: &'static str, way: Way) -> Place {
+    Place { name, kind, method, target, way, body: "", tool: "", ordinary: &[], loose: false, fetched: false }
 }
 
-const fn path(name: &'static str, target: &'static str, ordinary: &'static [&'static str]) -> Slot {
-    Slot { ordinary, ..slot(name, Kind::PathId, "GET", target, Way::Path) }
+const fn path(name: &'static str, target: &'static str, ordinary: &'static [&'static str]) -> Place {
+    Place { ordinary, ..place(name, Kind::PathId, "GET", target, Way::Path) }
 }
 
-const fn query(name: &'static str, kind: Kind, target: &'static str, ordinary: &'static [&'static str]) -> Slot {
-    Slot { ordinary, ..slot(name, kind, "GET", target, Way::Query) }
+const fn query(name: &'static str, kind: Kind, target: &'static str, ordinary: &'static [&'static str]) -> Place {
+    Place { ordinary, ..place(name, kind, "GET", target, Way::Query) }
 }
 
 const fn header(
@@ -119,8 +121,8 @@ const fn header(
     field: &'static str,
     before: &'static str,
     ordinary: &'static [&'static str],
-) -> Slot {
-    Slot { ordinary, ..slot(name, Kind::Header, "GET", target, Way::Header(field, before)) }
+) -> Place {
+    Place { ordinary, ..place(name, Kind::Header, "GET", target, Way::Header(field, before)) }
 }
 
 const fn json(
@@ -129,15 +131,26 @@ const fn json(
     target: &'static str,
     body: &'static str,
     ordinary: &'static [&'static str],
-) -> Slot {
-    Slot { body, ordinary, ..slot(name, kind, "POST", target, Way::Json) }
+) -> Place {
+    Place { body, ordinary, ..place(name, kind, "POST", target, Way::Json) }
 }
 
-const fn mcp(name: &'static str, kind: Kind, body: &'static str, ordinary: &'static [&'static str]) -> Slot {
+const fn mcp(name: &'static str, kind: Kind, body: &'static str, ordinary: &'static [&'static str]) -> Place {
     json(name, kind, "/mcp", body, ordinary)
 }
 
-impl Slot {
+/// An argument of a tool.
+const fn call(
+    name: &'static str,
+    kind: Kind,
+    tool: &'static str,
+    arguments: &'static str,
+    ordinary: &'static [&'static str],
+) -> Place {
+    Place { tool, ..json(name, kind, "/mcp", arguments, ordinary) }
+}
+
+impl Place {
     const fn with(self, method: &'static str, body: &'static str) -> Self {
         Self { method, body, ..self }
     }
@@ -167,7 +180,7 @@ const URLS: &[&str] = &[
     "https://ai.pydantic.dev/llms-full.txt",
     "https://github.com/rust-lang/book/blob/main/src/ch04-01.md",
 ];
-const ETAGS: &[&str] = &["\"5d41402abc4b2a76b9719d911017c592\"", "\"098f6bcd4621d373cade4e832627b4f6\""];
+const ETAGS: &[&str] = &[r#""5d41402abc4b2a76b9719d911017c592""#, r#""098f6bcd4621d373cade4e832627b4f6""#];
 const AGENTS: &[&str] = &[
     "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0",
     "python-httpx/0.28.1",
@@ -183,37 +196,37 @@ const LINES: &[&str] =
 const FIELDS: &[&str] = &["docs", "features", "data", "prd"];
 
 /// All places.
-pub(crate) const SLOTS: &[Slot] = &[
+pub(crate) const PLACES: &[Place] = &[
     // Path parameters.
     path("GET projects/{id}", "/api/projects/§", UUIDS),
     path("GET projects/{id}/tasks", "/api/projects/§/tasks?include_archived=false", UUIDS),
     path("DELETE projects/{id}", "/api/projects/§", UUIDS).with("DELETE", ""),
     path("GET projects/{id}/docs", "/api/projects/§/docs", UUIDS),
-    path("GET docs/{id}", "/api/projects/2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92/docs/§", UUIDS),
+    path("GET docs/{id}", "/api/projects/‹uuid›/docs/§", UUIDS),
     path("GET tasks/{id}", "/api/tasks/§", UUIDS),
-    path("PUT tasks/{id}", "/api/tasks/§", UUIDS).with("PUT", "{\"status\":\"done\"}"),
+    path("PUT tasks/{id}", "/api/tasks/§", UUIDS).with("PUT", r#"{"status":"done"}"#),
     path("GET progress/{id}", "/api/progress/§", UUIDS),
     path("GET crawl-progress/{id}", "/api/crawl-progress/§", UUIDS),
     path("GET knowledge/{id}/chunks", "/api/knowledge-items/§/chunks?limit=20&offset=0", SOURCES),
     path("DELETE knowledge/{id}", "/api/knowledge-items/§", SOURCES).with("DELETE", ""),
     path("PUT credentials/{key}", "/api/credentials/§", &["OPENAI_API_KEY", "MODEL_CHOICE", "USE_HYBRID_SEARCH"])
-        .with("PUT", "{\"value\":\"gpt-4o-mini\",\"is_encrypted\":false,\"category\":\"rag_strategy\"}")
+        .with("PUT", r#"{"value":"gpt-4o-mini","is_encrypted":false,"category":"rag_strategy"}"#)
         .loose(),
     path("GET chat sessions/{id}", "/api/agent-chat/sessions/§", UUIDS),
-    path("POST chat messages", "/api/agent-chat/sessions/§/messages", UUIDS).with("POST", "{\"message\":\"¤\"}"),
+    path("POST chat messages", "/api/agent-chat/sessions/§/messages", UUIDS).with("POST", r#"{"message":"¤"}"#),
     path("POST agents/{type}", "/agents/§/stream", &["document", "rag", "task"])
-        .with("POST", "{\"agent_type\":\"rag\",\"prompt\":\"¤\"}")
+        .with("POST", r#"{"agent_type":"rag","prompt":"¤"}"#)
         .loose(),
     path("GET conversations/{id}", "/api/conversations/§/messages", &["web-1755871234567-k3j9x2"]).loose(),
     path("POST conversations/{id}", "/api/conversations/§/message", &["web-1755871234567-k3j9x2"])
-        .with("POST", "{\"message\":\"¤\"}")
+        .with("POST", r#"{"message":"¤"}"#)
         .loose(),
     path("GET workflows/{name}", "/api/workflows/§", &["fix-github-issue", "plan", "review_pr"]).loose(),
     path("GET runs/{id}", "/api/workflows/runs/§", UUIDS),
-    path("POST runs/{id}/approve", "/api/workflows/runs/§/approve", UUIDS).with("POST", "{\"comment\":\"¤\"}"),
+    path("POST runs/{id}/approve", "/api/workflows/runs/§/approve", UUIDS).with("POST", r#"{"comment":"¤"}"#),
     path("GET stream/{id}", "/api/stream/§", &["web-1755871234567-k3j9x2", "__dashboard__"]).loose(),
     path("PUT codebases/{id}/env", "/api/codebases/§/env", UUIDS)
-        .with("PUT", "{\"key\":\"NODE_ENV\",\"value\":\"production\"}"),
+        .with("PUT", r#"{"key":"NODE_ENV","value":"production"}"#),
     path("GET assets", "/assets/index-§.js", &["B7x2kQ9a", "DYzA81bc"]).loose(),
     // Query parameters.
     query("tasks?project_id", Kind::Query, "/api/tasks?project_id=§&page=1", UUIDS),
@@ -240,7 +253,7 @@ pub(crate) const SLOTS: &[Slot] = &[
     query("knowledge?per_page", Kind::Number, "/api/knowledge-items?page=1&per_page=§", COUNTS),
     query("chunks?offset", Kind::Number, "/api/knowledge-items/9f86d081884c7d65/chunks?limit=20&offset=§", COUNTS),
     query("runs?limit", Kind::Number, "/api/dashboard/runs?limit=§", COUNTS),
-    query("version number", Kind::Number, "/api/projects/2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92/versions/docs/§", COUNTS),
+    query("version number", Kind::Number, "/api/projects/‹uuid›/versions/docs/§", COUNTS),
     query("tasks?{}", Kind::ParamName, "/api/tasks?§=1", &["page", "per_page"]),
     query("projects?{}", Kind::ParamName, "/api/projects?§=true", &["include_content"]),
     query("knowledge?{}", Kind::ParamName, "/api/knowledge-items?page=1&§=10", &["per_page"]),
@@ -248,7 +261,7 @@ pub(crate) const SLOTS: &[Slot] = &[
     // Header fields.
     header("projects: user-agent", "/api/projects", "user-agent", "", AGENTS).loose(),
     header("mcp: user-agent", "/mcp", "user-agent", "", AGENTS)
-        .with("POST", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}")
+        .with("POST", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
         .loose(),
     header("index: user-agent", "/", "user-agent", "Mozilla/5.0 ", &["(X11; Linux x86_64)", "(compatible)"]).loose(),
     header("projects: referer", "/api/projects", "referer", "", PAGES),
@@ -263,7 +276,7 @@ pub(crate) const SLOTS: &[Slot] = &[
     )
     .loose(),
     header("projects: if-none-match", "/api/projects", "if-none-match", "", ETAGS),
-    header("progress: if-none-match", "/api/progress/2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92", "if-none-match", "", ETAGS),
+    header("progress: if-none-match", "/api/progress/‹uuid›", "if-none-match", "", ETAGS),
     header("counts: if-none-match", "/api/projects/task-counts", "if-none-match", "W/", ETAGS),
     header(
         "version: if-modified-since",
@@ -274,25 +287,25 @@ pub(crate) const SLOTS: &[Slot] = &[
     ),
     header("projects: authorization", "/api/projects", "authorization", "", &["Bearer abcdef0123456789"]),
     header("mcp: authorization", "/mcp", "authorization", "Bearer ", &["sk-archon-0123456789abcdef"])
-        .with("POST", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}")
+        .with("POST", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
         .loose(),
     header("tasks: accept", "/api/tasks", "accept", "", &["application/json", "*/*"]),
     header("index: accept-language", "/", "accept-language", "", &["en-US,en;q=0.9", "de"]).loose(),
     header("projects: origin", "/api/projects", "origin", "", &["https://archon.example.org"]),
     header("tasks: x-requested-with", "/api/tasks", "x-requested-with", "", &["XMLHttpRequest"]).loose(),
     header("tasks: content-type", "/api/tasks", "content-type", "", &["application/json"])
-        .with("POST", "{\"project_id\":\"2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92\",\"title\":\"x\"}"),
+        .with("POST", r#"{"project_id":"‹uuid›","title":"x"}"#),
     header("mcp: mcp-session-id", "/mcp", "mcp-session-id", "", &["2f8b4c1e7d0a4a539d351c8e5f0b7a92"])
-        .with("POST", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}")
+        .with("POST", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#)
         .loose(),
     header("mcp: mcp-protocol-version", "/mcp", "mcp-protocol-version", "", &["2025-06-18", "2025-03-26"])
-        .with("POST", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}"),
+        .with("POST", r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#),
     header("stream: last-event-id", "/api/stream/web-1755871234567-k3j9x2", "last-event-id", "", &["42"]).loose(),
     header("github: x-github-event", "/webhooks/github", "x-github-event", "", &["push", "issue_comment"])
-        .with("POST", "{\"zen\":\"x\"}")
+        .with("POST", r#"{"zen":"x"}"#)
         .loose(),
     header("github: x-github-delivery", "/webhooks/github", "x-github-delivery", "", UUIDS)
-        .with("POST", "{\"zen\":\"x\"}"),
+        .with("POST", r#"{"zen":"x"}"#),
     header(
         "github: signature",
         "/webhooks/github",
@@ -300,77 +313,77 @@ pub(crate) const SLOTS: &[Slot] = &[
         "sha256=",
         &["757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"],
     )
-    .with("POST", "{\"zen\":\"x\"}"),
+    .with("POST", r#"{"zen":"x"}"#),
     // Cookies.
-    Slot {
+    Place {
         ordinary: &["dark", "light"],
         loose: true,
-        ..slot("theme", Kind::Cookie, "GET", "/api/projects", Way::Cookie("theme"))
+        ..place("theme", Kind::Cookie, "GET", "/api/projects", Way::Cookie("theme"))
     },
-    Slot {
+    Place {
         ordinary: &["Zm9vYmFyYmF6cXV4.c2lnbmF0dXJl%3D"],
         loose: true,
-        ..slot("session", Kind::Cookie, "GET", "/api/conversations", Way::Cookie("better-auth.session_token"))
+        ..place("session", Kind::Cookie, "GET", "/api/conversations", Way::Cookie("better-auth.session_token"))
     },
-    Slot {
+    Place {
         ordinary: &["alice.757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"],
         loose: true,
-        ..slot("archon_auth", Kind::Cookie, "GET", "/", Way::Cookie("archon_auth"))
+        ..place("archon_auth", Kind::Cookie, "GET", "/", Way::Cookie("archon_auth"))
     },
-    Slot {
+    Place {
         ordinary: &["_ga", "lang"],
         loose: true,
-        ..slot("{}", Kind::Cookie, "GET", "/api/projects", Way::Cookie(""))
+        ..place("{}", Kind::Cookie, "GET", "/api/projects", Way::Cookie(""))
     },
     // JSON.
     json(
         "tasks.project_id",
         Kind::JsonTyped,
         "/api/tasks",
-        "{\"title\":\"Write docs\",\"description\":\"¤\",\"project_id\":§}",
+        r#"{"title":"Write docs","description":"¤","project_id":§}"#,
         UUIDS,
     ),
     json(
         "tasks.status",
         Kind::Enum,
         "/api/tasks",
-        "{\"project_id\":\"2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92\",\"title\":\"Write docs\",\"description\":\"¤\",\"status\":§}",
+        r#"{"project_id":"‹uuid›","title":"Write docs","description":"¤","status":§}"#,
         STATES,
     ),
     json(
         "tasks.priority",
         Kind::Enum,
         "/api/tasks",
-        "{\"project_id\":\"2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92\",\"title\":\"Write docs\",\"priority\":§}",
+        r#"{"project_id":"‹uuid›","title":"Write docs","priority":§}"#,
         &["low", "medium", "high", "critical"],
     ),
     json(
         "tasks.task_order",
         Kind::Number,
         "/api/tasks",
-        "{\"project_id\":\"2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92\",\"title\":\"Write docs\",\"description\":\"¤\",\"task_order\":§}",
+        r#"{"project_id":"‹uuid›","title":"Write docs","description":"¤","task_order":§}"#,
         COUNTS,
     ),
     json(
         "docs.document_type",
         Kind::JsonTyped,
-        "/api/projects/2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92/docs",
-        "{\"title\":\"Notes\",\"content\":{\"text\":\"¤\"},\"document_type\":§}",
+        "/api/projects/‹uuid›/docs",
+        r#"{"title":"Notes","content":{"text":"¤"},"document_type":§}"#,
         &["prd", "spec", "guide", "note"],
     )
     .loose(),
     json(
         "versions.field_name",
         Kind::Enum,
-        "/api/projects/2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92/versions",
-        "{\"content\":{\"text\":\"¤\"},\"field_name\":§}",
+        "/api/projects/‹uuid›/versions",
+        r#"{"content":{"text":"¤"},"field_name":§}"#,
         FIELDS,
     ),
     json(
         "credentials.key",
         Kind::JsonTyped,
         "/api/credentials",
-        "{\"value\":\"x\",\"is_encrypted\":true,\"key\":§}",
+        r#"{"value":"x","is_encrypted":true,"key":§}"#,
         &["OPENAI_API_KEY", "LOG_LEVEL"],
     )
     .loose(),
@@ -378,14 +391,14 @@ pub(crate) const SLOTS: &[Slot] = &[
         "credentials.is_encrypted",
         Kind::JsonTyped,
         "/api/credentials",
-        "{\"key\":\"LOG_LEVEL\",\"value\":\"debug\",\"is_encrypted\":§}",
+        r#"{"key":"LOG_LEVEL","value":"debug","is_encrypted":§}"#,
         BOOLEANS,
     ),
     json(
         "credentials.category",
         Kind::JsonTyped,
         "/api/credentials",
-        "{\"key\":\"LOG_LEVEL\",\"value\":\"debug\",\"category\":§}",
+        r#"{"key":"LOG_LEVEL","value":"debug","category":§}"#,
         &["rag_strategy", "api_keys"],
     )
     .loose(),
@@ -393,29 +406,29 @@ pub(crate) const SLOTS: &[Slot] = &[
         "crawl.knowledge_type",
         Kind::Enum,
         "/api/knowledge-items/crawl",
-        "{\"url\":\"https://docs.python.org/3/\",\"knowledge_type\":§}",
+        r#"{"url":"https://docs.python.org/3/","knowledge_type":§}"#,
         &["technical", "business"],
     ),
     json(
         "crawl.max_depth",
         Kind::Number,
         "/api/knowledge-items/crawl",
-        "{\"url\":\"https://docs.python.org/3/\",\"max_depth\":§}",
+        r#"{"url":"https://docs.python.org/3/","max_depth":§}"#,
         &["1", "2", "3"],
     ),
-    json("rag.match_count", Kind::Number, "/api/rag/query", "{\"query\":\"retry policy\",\"match_count\":§}", COUNTS),
+    json("rag.match_count", Kind::Number, "/api/rag/query", r#"{"query":"retry policy","match_count":§}"#, COUNTS),
     json(
         "rag.return_mode",
         Kind::Enum,
         "/api/rag/query",
-        "{\"query\":\"retry policy\",\"return_mode\":§}",
+        r#"{"query":"retry policy","return_mode":§}"#,
         &["pages", "chunks"],
     ),
     json(
         "rag.source",
         Kind::JsonTyped,
         "/api/rag/query",
-        "{\"query\":\"retry policy\",\"source\":§}",
+        r#"{"query":"retry policy","source":§}"#,
         &["docs.python.org", "9f86d081884c7d65"],
     )
     .loose(),
@@ -423,105 +436,92 @@ pub(crate) const SLOTS: &[Slot] = &[
         "agents.agent_type",
         Kind::Enum,
         "/agents/run",
-        "{\"prompt\":\"¤\",\"agent_type\":§}",
+        r#"{"prompt":"¤","agent_type":§}"#,
         &["document", "rag", "task"],
     ),
     json(
         "chat.project_id",
         Kind::JsonTyped,
         "/api/agent-chat/sessions",
-        "{\"agent_type\":\"rag\",\"project_id\":§}",
+        r#"{"agent_type":"rag","project_id":§}"#,
         UUIDS,
     ),
-    json(
-        "conversations.codebaseId",
-        Kind::JsonTyped,
-        "/api/conversations",
-        "{\"message\":\"¤\",\"codebaseId\":§}",
-        UUIDS,
-    ),
+    json("conversations.codebaseId", Kind::JsonTyped, "/api/conversations", r#"{"message":"¤","codebaseId":§}"#, UUIDS),
     json(
         "run.conversationId",
         Kind::JsonTyped,
         "/api/workflows/plan/run",
-        "{\"message\":\"¤\",\"conversationId\":§}",
+        r#"{"message":"¤","conversationId":§}"#,
         &["web-1755871234567-k3j9x2"],
     )
     .loose(),
     json(
         "env.key",
         Kind::JsonTyped,
-        "/api/codebases/2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92/env",
-        "{\"value\":\"x\",\"key\":§}",
+        "/api/codebases/‹uuid›/env",
+        r#"{"value":"x","key":§}"#,
         &["NODE_ENV", "DATABASE_URL"],
     )
-    .with("PUT", "{\"value\":\"x\",\"key\":§}")
+    .with("PUT", r#"{"value":"x","key":§}"#)
     .loose(),
     json(
         "sign-in.email",
         Kind::JsonTyped,
         "/api/auth/sign-in/email",
-        "{\"password\":\"correct horse battery staple\",\"email\":§}",
+        r#"{"password":"correct horse battery staple","email":§}"#,
         &["ada@example.org", "o'neil+test@mail.example.org"],
     ),
-    mcp("mcp method", Kind::Enum, "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":§,\"params\":{}}", &["tools/list", "ping"]),
+    mcp("mcp method", Kind::Enum, r#"{"jsonrpc":"2.0","id":3,"method":§,"params":{}}"#, &["tools/list", "ping"]),
     mcp(
         "mcp tool",
         Kind::Enum,
-        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":§,\"arguments\":{}}}",
+        r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":§,"arguments":{}}}"#,
         &["find_tasks", "find_projects"],
     ),
-    mcp(
+    call(
         "mcp action",
         Kind::Enum,
-        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":\"manage_task\",\"arguments\":{\"description\":\"¤\",\"title\":\"Write docs\",\"action\":§}}}",
+        "manage_task",
+        r#"{"description":"¤","title":"Write docs","action":§}"#,
         &["create", "update"],
     ),
-    mcp(
+    call(
         "mcp filter_by",
         Kind::Enum,
-        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":\"find_tasks\",\"arguments\":{\"filter_by\":§,\"filter_value\":\"todo\"}}}",
+        "find_tasks",
+        r#"{"filter_by":§,"filter_value":"todo"}"#,
         &["status", "project", "assignee"],
     ),
-    mcp(
+    call(
         "mcp project_id",
         Kind::JsonTyped,
-        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":\"manage_document\",\"arguments\":{\"action\":\"create\",\"title\":\"Notes\",\"content\":{\"text\":\"¤\"},\"project_id\":§}}}",
+        "manage_document",
+        r#"{"action":"create","title":"Notes","content":{"text":"¤"},"project_id":§}"#,
         UUIDS,
     ),
-    mcp(
-        "mcp match_count",
-        Kind::Number,
-        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":\"rag_search_knowledge_base\",\"arguments\":{\"query\":\"retry\",\"match_count\":§}}}",
-        COUNTS,
-    ),
+    call("mcp match_count", Kind::Number, "rag_search_knowledge_base", r#"{"query":"retry","match_count":§}"#, COUNTS),
     json(
         "tasks{}",
         Kind::JsonKey,
         "/api/tasks",
-        "{\"project_id\":\"2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92\",\"title\":\"Write docs\",\"description\":\"¤\",§:\"x\"}",
+        r#"{"project_id":"‹uuid›","title":"Write docs","description":"¤",§:"x"}"#,
         &["feature", "assignee"],
     ),
     json(
         "projects{}",
         Kind::JsonKey,
         "/api/projects",
-        "{\"title\":\"Website\",\"description\":\"¤\",§:[]}",
+        r#"{"title":"Website","description":"¤",§:[]}"#,
         &["docs", "features"],
     ),
-    json("rag{}", Kind::JsonKey, "/api/rag/query", "{\"query\":\"retry policy\",§:\"docs.python.org\"}", &["source"]),
-    mcp(
-        "mcp arguments{}",
-        Kind::JsonKey,
-        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":\"find_projects\",\"arguments\":{§:\"x\"}}}",
-        &["query"],
-    ),
+    json("rag{}", Kind::JsonKey, "/api/rag/query", r#"{"query":"retry policy",§:"docs.python.org"}"#, &["source"]),
+    call("mcp arguments{}", Kind::JsonKey, "find_projects", r#"{§:"x"}"#, &["query"]),
     // Addresses.
     json(
         "crawl.url",
         Kind::Url,
         "/api/knowledge-items/crawl",
-        "{\"knowledge_type\":\"technical\",\"max_depth\":2,\"tags\":[],\"url\":§}",
+        r#"{"knowledge_type":"technical","max_depth":2,"tags":[],"url":§}"#,
         URLS,
     )
     .fetched(),
@@ -529,7 +529,7 @@ pub(crate) const SLOTS: &[Slot] = &[
         "codebases.url",
         Kind::Url,
         "/api/codebases",
-        "{\"url\":§}",
+        r#"{"url":§}"#,
         &["https://github.com/coleam00/Archon", "https://github.com/o/r.git"],
     )
     .fetched(),
@@ -537,17 +537,17 @@ pub(crate) const SLOTS: &[Slot] = &[
         "projects.github_repo",
         Kind::Url,
         "/api/projects",
-        "{\"title\":\"Website\",\"description\":\"¤\",\"github_repo\":§}",
+        r#"{"title":"Website","description":"¤","github_repo":§}"#,
         &["https://github.com/coleam00/Archon"],
     ),
     // Forms.
-    Slot {
+    Place {
         ordinary: FILES,
-        ..slot("upload: file name", Kind::FileName, "POST", "/api/documents/upload", Way::FileName)
+        ..place("upload: file name", Kind::FileName, "POST", "/api/documents/upload", Way::FileName)
     },
-    Slot {
+    Place {
         ordinary: FILES,
-        ..slot(
+        ..place(
             "message: file name",
             Kind::FileName,
             "POST",
@@ -555,13 +555,13 @@ pub(crate) const SLOTS: &[Slot] = &[
             Way::FileName,
         )
     },
-    Slot {
+    Place {
         ordinary: &["file"],
-        ..slot("upload: part", Kind::PartName, "POST", "/api/documents/upload", Way::PartName)
+        ..place("upload: part", Kind::PartName, "POST", "/api/documents/upload", Way::PartName)
     },
-    Slot {
+    Place {
         ordinary: &["files"],
-        ..slot(
+        ..place(
             "message: part",
             Kind::PartName,
             "POST",
@@ -569,13 +569,13 @@ pub(crate) const SLOTS: &[Slot] = &[
             Way::PartName,
         )
     },
-    Slot {
+    Place {
         ordinary: &["technical", "business"],
-        ..slot("upload.knowledge_type", Kind::Enum, "POST", "/api/documents/upload", Way::FormText("knowledge_type"))
+        ..place("upload.knowledge_type", Kind::Enum, "POST", "/api/documents/upload", Way::FormText("knowledge_type"))
     },
-    Slot {
+    Place {
         ordinary: BOOLEANS,
-        ..slot(
+        ..place(
             "upload.extract_code_examples",
             Kind::Enum,
             "POST",
@@ -584,7 +584,7 @@ pub(crate) const SLOTS: &[Slot] = &[
         )
     },
     // Whole paths, for what scanners ask.
-    slot("any path", Kind::Target, "GET", "§", Way::Path),
+    place("any path", Kind::Target, "GET", "§", Way::Path),
     // Lines people write.
     query("tasks?q", Kind::Short, "/api/tasks?q=§&page=1&per_page=20", LINES),
     query("knowledge?search", Kind::Short, "/api/knowledge-items?page=1&per_page=20&search=§", LINES),
@@ -593,89 +593,84 @@ pub(crate) const SLOTS: &[Slot] = &[
         "tasks.title",
         Kind::Short,
         "/api/tasks",
-        "{\"project_id\":\"2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92\",\"description\":\"¤\",\"title\":§,\"status\":\"todo\"}",
+        r#"{"project_id":"‹uuid›","description":"¤","title":§,"status":"todo"}"#,
         LINES,
     ),
     json(
         "tasks.feature",
         Kind::Short,
         "/api/tasks",
-        "{\"project_id\":\"2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92\",\"title\":\"Write docs\",\"description\":\"¤\",\"feature\":§}",
+        r#"{"project_id":"‹uuid›","title":"Write docs","description":"¤","feature":§}"#,
         LINES,
     ),
-    json("projects.title", Kind::Short, "/api/projects", "{\"description\":\"¤\",\"title\":§}", LINES),
+    json("projects.title", Kind::Short, "/api/projects", r#"{"description":"¤","title":§}"#, LINES),
     json(
         "docs.title",
         Kind::Short,
-        "/api/projects/2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92/docs",
-        "{\"document_type\":\"note\",\"content\":{\"text\":\"¤\"},\"title\":§}",
+        "/api/projects/‹uuid›/docs",
+        r#"{"document_type":"note","content":{"text":"¤"},"title":§}"#,
         LINES,
     ),
     json(
         "docs.tags[]",
         Kind::Short,
-        "/api/projects/2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92/docs",
-        "{\"document_type\":\"note\",\"title\":\"Notes\",\"content\":{},\"tags\":[\"api\",§]}",
+        "/api/projects/‹uuid›/docs",
+        r#"{"document_type":"note","title":"Notes","content":{},"tags":["api",§]}"#,
         LINES,
     ),
     json(
         "docs.author",
         Kind::Short,
-        "/api/projects/2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92/docs",
-        "{\"document_type\":\"note\",\"title\":\"Notes\",\"content\":{},\"author\":§}",
+        "/api/projects/‹uuid›/docs",
+        r#"{"document_type":"note","title":"Notes","content":{},"author":§}"#,
         LINES,
     ),
     json(
         "versions.change_summary",
         Kind::Short,
-        "/api/projects/2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92/versions",
-        "{\"field_name\":\"docs\",\"content\":{},\"change_summary\":§}",
+        "/api/projects/‹uuid›/versions",
+        r#"{"field_name":"docs","content":{},"change_summary":§}"#,
         LINES,
     ),
     json(
         "crawl.tags[]",
         Kind::Short,
         "/api/knowledge-items/crawl",
-        "{\"url\":\"https://docs.python.org/3/\",\"knowledge_type\":\"technical\",\"tags\":[§]}",
+        r#"{"url":"https://docs.python.org/3/","knowledge_type":"technical","tags":[§]}"#,
         LINES,
     ),
-    json("rag.query", Kind::Short, "/api/rag/query", "{\"query\":§,\"match_count\":5}", LINES),
-    json("code-examples.query", Kind::Short, "/api/rag/code-examples", "{\"query\":§,\"match_count\":3}", LINES),
+    json("rag.query", Kind::Short, "/api/rag/query", r#"{"query":§,"match_count":5}"#, LINES),
+    json("code-examples.query", Kind::Short, "/api/rag/code-examples", r#"{"query":§,"match_count":3}"#, LINES),
     json(
         "bug-report.title",
         Kind::Short,
         "/api/bug-report/github",
-        "{\"description\":\"¤\",\"title\":§,\"severity\":\"medium\"}",
+        r#"{"description":"¤","title":§,"severity":"medium"}"#,
         LINES,
     ),
-    json("conversations.title", Kind::Short, "/api/conversations/web-1755871234567-k3j9x2", "{\"title\":§}", LINES)
-        .with("PATCH", "{\"title\":§}"),
-    mcp(
-        "mcp query",
-        Kind::Short,
-        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":\"rag_search_knowledge_base\",\"arguments\":{\"query\":§,\"match_count\":5}}}",
-        LINES,
-    ),
-    mcp(
-        "mcp code query",
-        Kind::Short,
-        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":\"rag_search_code_examples\",\"arguments\":{\"query\":§}}}",
-        LINES,
-    ),
-    mcp(
-        "mcp task query",
-        Kind::Short,
-        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":\"find_tasks\",\"arguments\":{\"query\":§}}}",
-        LINES,
-    ),
-    mcp(
+    json("conversations.title", Kind::Short, "/api/conversations/web-1755871234567-k3j9x2", r#"{"title":§}"#, LINES)
+        .with("PATCH", r#"{"title":§}"#),
+    call("mcp query", Kind::Short, "rag_search_knowledge_base", r#"{"query":§,"match_count":5}"#, LINES),
+    call("mcp code query", Kind::Short, "rag_search_code_examples", r#"{"query":§}"#, LINES),
+    call("mcp task query", Kind::Short, "find_tasks", r#"{"query":§}"#, LINES),
+    call(
         "mcp title",
         Kind::Short,
-        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":\"manage_task\",\"arguments\":{\"action\":\"create\",\"project_id\":\"2f8b4c1e-7d0a-4a53-9d35-1c8e5f0b7a92\",\"description\":\"¤\",\"title\":§}}}",
+        "manage_task",
+        r#"{"action":"create","project_id":"‹uuid›","description":"¤","title":§}"#,
         LINES,
     ),
-    Slot {
+    Place {
         ordinary: LINES,
-        ..slot("upload.tags", Kind::Short, "POST", "/api/documents/upload", Way::FormText("tags"))
+        ..place("upload.tags", Kind::Short, "POST", "/api/documents/upload", Way::FormText("tags"))
     },
 ];
+
+#[test]
+fn places_have_names_of_their_own_and_ordinary_values() {
+    let mut names = std::collections::HashSet::new();
+    for place in PLACES {
+        assert!(names.insert((place.kind, place.name)), "{}", place.name);
+        assert!(place.kind == Kind::Target || !place.ordinary.is_empty(), "{}", place.name);
+    }
+}
