@@ -162,6 +162,9 @@ fn is_attack(place: &Place, family: Family, payload: &str, bare: bool) -> bool {
             matches!(place.kind, Kind::PathId | Kind::Query | Kind::Enum | Kind::Number | Kind::JsonTyped)
                 && !place.loose
         }
+        // Nobody makes an object of these.
+        (Kind::Header, Family::Prototype) if place.loose => false,
+        (Kind::Cookie, Family::Prototype) if place.way != Way::Cookie("") => false,
         // What a word, a token or a line of dots is in such places cannot be told.
         _ if place.loose && (is_token || bare) => false,
         (Kind::FileName, _) if bare && family != Family::Traversal => false,

@@ -1,5 +1,12 @@
 //! Chance that comes out the same on every machine, and the split of texts and payloads in two halves.
 
+/// What everything is made from: `GATEHOUSE_TRAFFIC_SEED`, else always the same. Another seed puts texts together and
+/// payloads into places differently; in which half each is stays.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("GATEHOUSE_TRAFFIC_SEED").ok();
+    given.map_or(0x41_72_63_68_6f_6e, |seed| seed.parse().expect("GATEHOUSE_TRAFFIC_SEED is a number"))
+}
+
 /// A seeded sequence (splitmix64).
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);

@@ -61,9 +61,9 @@ pub(crate) struct Route {
 
 impl Route {
     /// The `n`th of its requests.
-    pub(crate) fn request(&self, half: Half, n: usize) -> Request {
+    pub(crate) fn request(&self, seed: u64, half: Half, n: usize) -> Request {
         let name = self.name.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(131).wrapping_add(u64::from(byte)));
-        let mut maker = Maker::new(name ^ (n as u64) << 40 ^ (half as u64) << 60, half);
+        let mut maker = Maker::new(seed ^ name ^ (n as u64) << 40 ^ (half as u64) << 60, half);
         let m = &mut maker;
         match self.shape {
             Shape::Get(targets) => {
@@ -662,7 +662,7 @@ fn there_are_enough_requests_and_each_is_different() {
     for route in ROUTES {
         for half in Half::BOTH {
             for n in 0..route.times {
-                let request = route.request(half, n);
+                let request = route.request(0, half, n);
                 let is_json =
                     request.fields.iter().any(|(name, value)| name == "content-type" && value == "application/json");
                 let body = request.body.as_deref().unwrap_or_default();

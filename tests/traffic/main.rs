@@ -4,7 +4,7 @@
 //! Requests are made from seeds, so that each run sends the same. Texts, lines and payloads are split in two halves by
 //! what they are ([`dice::Half`]): the open half may be looked at when rules or policies are written, of the held-out
 //! half only the rate is reported. A sample runs with every `cargo test`; `GATEHOUSE_TRAFFIC=whole` sends all
-//! (`make traffic`), `GATEHOUSE_TRAFFIC_LIST=FILE` has the wrong verdicts of the open half written, a line each.
+//! (`make traffic`), `GATEHOUSE_TRAFFIC_SEED=N` makes others of the same texts and payloads, `GATEHOUSE_TRAFFIC_LIST=FILE` has the wrong verdicts of the open half written, a line each.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ mod request;
 mod texts;
 
 use attack::{Attack, attacks, ordinary};
-use dice::{Dice, Half};
+use dice::{Dice, Half, seed};
 use drive::{Case, Stand};
 use legitimate::{ROUTES, Route};
 use places::{Kind, PLACES, Place};
@@ -87,7 +87,6 @@ struct Extent {
 
 const SAMPLE: Extent = Extent { requests: 300, lines: 200, controls: None, attacks: 500 };
 const WHOLE: Extent = Extent { requests: usize::MAX, lines: 6_000, controls: Some(3), attacks: usize::MAX };
-const SEED: u64 = 0x41_72_63_68_6f_6e;
 
 fn case(half: Half, about: About, make: impl Fn() -> request::Request + Send + Sync + 'static) -> Case<About> {
     Case { half, about, make: Box::new(make) }
@@ -95,11 +94,13 @@ fn case(half: Half, about: About, make: impl Fn() -> request::Request + Send + S
 
 /// What has to pass.
 fn legitimate_cases(extent: &Extent) -> Vec<Case<About>> {
-    let mut dice = Dice::new(SEED);
+    let mut dice = Dice::new(seed());
     let mut all = Vec::new();
     for route in ROUTES {
         for half in Half::BOTH {
-            all.extend((0..route.times).map(|n| case(half, About::Request(route), move || route.request(half, n))));
+            all.extend(
+                (0..route.times).map(|n| case(half, About::Request(route), move || route.request(seed(), half, n))),
+            );
         }
     }
     dice.shuffle(&mut all);
@@ -109,8 +110,8 @@ fn legitimate_cases(extent: &Extent) -> Vec<Case<About>> {
     for half in Half::BOTH {
         for line in maker::lines(half) {
             for place in PLACES.iter().filter(|place| place.kind == Kind::Short) {
-                let (seed, text) = (dice.next(), line.clone());
-                more.push(case(half, About::Line(place, line.clone()), move || ordinary(place, &text, seed)));
+                let (own, text) = (dice.next(), line.clone());
+                more.push(case(half, About::Line(place, line.clone()), move || ordinary(place, &text, own)));
             }
         }
     }
@@ -122,9 +123,9 @@ fn legitimate_cases(extent: &Extent) -> Vec<Case<About>> {
         let values = if extent.controls.is_some() { place.ordinary.len() } else { 1 };
         for value in place.ordinary.iter().take(values) {
             for _ in 0..extent.controls.unwrap_or(1) {
-                let seed = dice.next();
+                let own = dice.next();
                 let half = Half::of(&format!("{}{value}", place.name));
-                all.push(case(half, About::Control(place, value), move || ordinary(place, value, seed)));
+                all.push(case(half, About::Control(place, value), move || ordinary(place, value, own)));
             }
         }
     }
@@ -133,7 +134,7 @@ fn legitimate_cases(extent: &Extent) -> Vec<Case<About>> {
 
 /// What must not pass.
 fn attack_cases(extent: &Extent) -> Vec<Case<About>> {
-    let mut dice = Dice::new(SEED);
+    let mut dice = Dice::new(seed());
     let mut all = attacks(dice.next(), 2);
     dice.shuffle(&mut all);
     all.truncate(extent.attacks);
