@@ -1,10 +1,16 @@
 //! What the gate refuses of legitimate traffic, and what it catches of attacks: the real program on `config/archon.toml`
 //! in front of a replica.
 //!
-//! Requests are made from seeds, so that each run sends the same. Texts, lines and payloads are split in two halves by
+//! Requests are made from a seed, so that each run sends the same. Texts, lines and payloads are split in two halves by
 //! what they are ([`dice::Half`]): the open half may be looked at when rules or policies are written, of the held-out
-//! half only the rate is reported. A sample runs with every `cargo test`; `GATEHOUSE_TRAFFIC=whole` sends all
-//! (`make traffic`), `GATEHOUSE_TRAFFIC_SEED=N` makes others of the same texts and payloads, `GATEHOUSE_TRAFFIC_LIST=FILE` has the wrong verdicts of the open half written, a line each.
+//! half only the rate is reported. A sample runs with every `cargo test`.
+//!
+//! | variable | |
+//! |---|---|
+//! | `GATEHOUSE_TRAFFIC=whole` | everything, as `make traffic` |
+//! | `GATEHOUSE_TRAFFIC_LIST=FILE` | wrong verdicts of the open half go there, a line each (with a Core Rule Set: `FILE.crs`) |
+//! | `GATEHOUSE_TRAFFIC_SEED=N` | the same texts and payloads, put together and placed differently |
+//! | `GATEHOUSE_CRS_DIR=FOLDER` | once more with that Core Rule Set |
 
 #![allow(
     clippy::unwrap_used,
