@@ -52,6 +52,10 @@ fn is_quotation(text: &[u8], at: usize, before: Option<u8>, quote: u8) -> bool {
     let ends = inside.get(length + 1).is_none_or(|byte| b" ,.;:!?)]}\n".contains(byte));
     let worded = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
     let content = inside.get(..length);
+    // `'&&'` in a sentence.
+    if ends && before.is_some() && (1..=3).contains(&length) {
+        return true;
+    }
     ends && worded(inside.first()) && content.and_then(<[u8]>::last).is_some_and(|byte| !byte.is_ascii_whitespace())
 }
 
@@ -65,15 +69,71 @@ fn text_has(rest: Option<&[u8]>, quote: u8) -> bool {
 
 /// Whether what follows a quote can be an operator, a keyword, the end of a tag or a comment.
 fn goes_on(rest: &[u8]) -> bool {
-    let skipped = rest.iter().take(TAIL).find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b')' | b']' | b'}'));
+    let skipped =
+        rest.iter().take(TAIL).find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b')' | b']' | b'}'));
     skipped.is_some_and(|byte| {
         matches!(
             byte,
-            b'o' | b'O' | b'a' | b'A' | b'x' | b'X' | b'u' | b'U' | b'h' | b'H' | b'g' | b'G' | b'l' | b'L'
-                | b'i' | b'I' | b'n' | b'N' | b'r' | b'R' | b'b' | b'B' | b'w' | b'W' | b's' | b'S' | b'd' | b'D'
-                | b'm' | b'M' | b'p' | b'P' | b'c' | b'C' | b'f' | b'F' | b'e' | b'E' | b't' | b'T'
-                | b'|' | b'&' | b';' | b'-' | b'#' | b'/' | b'*' | b'+' | b'=' | b'<' | b'>' | b'!' | b'^' | b'%'
-                | b',' | b'.' | b'\\' | b'\'' | b'"' | b'`' | b'('
+            b'o' | b'O'
+                | b'a'
+                | b'A'
+                | b'x'
+                | b'X'
+                | b'u'
+                | b'U'
+                | b'h'
+                | b'H'
+                | b'g'
+                | b'G'
+                | b'l'
+                | b'L'
+                | b'i'
+                | b'I'
+                | b'n'
+                | b'N'
+                | b'r'
+                | b'R'
+                | b'b'
+                | b'B'
+                | b'w'
+                | b'W'
+                | b's'
+                | b'S'
+                | b'd'
+                | b'D'
+                | b'm'
+                | b'M'
+                | b'p'
+                | b'P'
+                | b'c'
+                | b'C'
+                | b'f'
+                | b'F'
+                | b'e'
+                | b'E'
+                | b't'
+                | b'T'
+                | b'|'
+                | b'&'
+                | b';'
+                | b'-'
+                | b'#'
+                | b'/'
+                | b'*'
+                | b'+'
+                | b'='
+                | b'<'
+                | b'>'
+                | b'!'
+                | b'^'
+                | b'%'
+                | b','
+                | b'.'
+                | b'\\'
+                | b'\''
+                | b'"'
+                | b'`'
+                | b'('
         )
     })
 }

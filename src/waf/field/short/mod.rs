@@ -188,18 +188,31 @@ pub fn read(value: &[u8]) -> Reading {
 }
 
 /// What a text weighs, also without its first word: many shapes ask where a value begins, and a harmless word in front
-/// must not hide them. What is found only so weighs one less.
+/// must not hide them. What is found only so weighs less.
 fn weigh_placed(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
     let whole = weigh(text, after, sets);
     let word = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     match text.get(word..) {
-        Some([b' ', rest @ ..]) if whole.0 < ATTACK && word > 0 && !plain::is_plain(rest) => {
+        Some([b' ', rest @ ..])
+            if whole.0 < ATTACK && word > 0 && !is_command(text.get(..word)) && !plain::is_plain(rest) =>
+        {
             let (weight, signs) = weigh(rest, after, sets);
-            let weight = weight.saturating_sub(1);
+            let weight = weight.saturating_sub(2);
             if weight > whole.0 { (weight, signs) } else { whole }
         }
         _ => whole,
     }
+}
+
+/// Whether a command line begins with this word: what follows is its argument.
+fn is_command(word: Option<&[u8]>) -> bool {
+    const COMMANDS: &[&str] = &[
+        "cd", "npm", "npx", "yarn", "pnpm", "bun", "uv", "pip", "git", "docker", "kubectl", "make", "cargo", "go",
+        "curl", "wget", "echo", "ls", "cat", "python", "node", "sleep", "sudo", "apt", "brew", "export", "source",
+        "run", "mkdir", "ssh", "find", "grep", "sort", "dir", "ps", "kill", "cp", "mv", "rm", "touch", "chmod", "sh",
+        "bash", "pytest",
+    ];
+    word.is_some_and(|word| COMMANDS.iter().any(|command| word.eq_ignore_ascii_case(command.as_bytes())))
 }
 
 /// What the shapes in one text weigh together.
@@ -209,13 +222,13 @@ fn weigh(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
     breakout::find(text, sets, &mut hits);
     let mut weight = hits.iter().fold(0u8, |sum, hit| sum.saturating_add(hit.weight));
     if weight < ATTACK {
+        // The detectors find shapes in much prose: they count for something only beside a break-out.
         let broke_out = hits.iter().any(|hit| hit.role == Role::BreakOut);
-        // The tokeniser finds shapes of SQL in much prose: it counts for something only beside a break-out.
         if broke_out && reads_as_sql(text) {
             hits.push(Hit { family: Family::Sql, role: Role::Payload, what: "reads as SQL", weight: 1 });
             weight += 1;
         }
-        if weight >= DOUBTFUL && hits.iter().any(|hit| hit.family == Family::Markup) && reads_as_html(text) {
+        if broke_out && hits.iter().any(|hit| hit.family == Family::Markup) && reads_as_html(text) {
             hits.push(Hit { family: Family::Markup, role: Role::Payload, what: "reads as HTML", weight: 1 });
             weight += 1;
         }
@@ -223,11 +236,7 @@ fn weigh(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
     if weight >= DOUBTFUL {
         weight = weight.saturating_add(after.suspicion());
     }
-    let signs = hits.iter().take(REPORTED).map(|hit| Sign {
-        family: hit.family,
-        role: hit.role,
-        what: hit.what,
-        after,
-    });
+    let signs =
+        hits.iter().take(REPORTED).map(|hit| Sign { family: hit.family, role: hit.role, what: hit.what, after });
     (weight, signs.collect())
 }

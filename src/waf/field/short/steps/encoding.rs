@@ -10,15 +10,18 @@ fn digit(byte: Option<&u8>, radix: u32) -> Option<u32> {
 /// The number that at most `most` digits at the front of `text` write, and how many there are.
 fn number(text: &[u8], radix: u32, most: usize) -> Option<(u32, usize)> {
     let digits = text.iter().take(most).take_while(|byte| digit(Some(byte), radix).is_some()).count();
-    let value = text.iter().take(digits).fold(0u32, |value, byte| {
-        value.saturating_mul(radix).saturating_add(digit(Some(byte), radix).unwrap_or(0))
-    });
+    let value = text
+        .iter()
+        .take(digits)
+        .fold(0u32, |value, byte| value.saturating_mul(radix).saturating_add(digit(Some(byte), radix).unwrap_or(0)));
     (digits > 0).then_some((value, digits))
 }
 
 fn push_char(out: &mut Vec<u8>, code: u32) {
     let mut buffer = [0; 4];
-    out.extend_from_slice(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut buffer).as_bytes());
+    out.extend_from_slice(
+        char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut buffer).as_bytes(),
+    );
 }
 
 /// Copies `text` and lets `decode` replace what begins at a byte of `leads`: it gives the length that it took.
@@ -43,7 +46,8 @@ fn replace(text: &[u8], leads: u8, mut decode: impl FnMut(&[u8], &mut Vec<u8>) -
 /// `%41`, `%u0041`; with any of them, and no blank in the text, `+` is a blank.
 pub(in crate::field::short) fn url(text: &[u8]) -> Option<Vec<u8>> {
     let plus = memchr(b' ', text).is_none();
-    let mut out = replace(text, b'%', |rest, out| match rest {
+    let pluses = || text.iter().filter(|byte| **byte == b'+').count();
+    let decoded = replace(text, b'%', |rest, out| match rest {
         [_, b'u' | b'U', hex @ ..] => {
             let (code, 4) = number(hex, 16, 4)? else { return None };
             push_char(out, code);
@@ -55,7 +59,9 @@ pub(in crate::field::short) fn url(text: &[u8]) -> Option<Vec<u8>> {
             Some(3)
         }
         [] => None,
-    })?;
+    });
+    // A form writes blanks so even where nothing else needs an escape.
+    let mut out = decoded.or_else(|| (plus && pluses() > 1).then(|| text.to_vec()))?;
     if plus && memchr(b'+', text).is_some() {
         // A `+` that was itself written `%2B` stays one in few payloads: both are read as blanks.
         out.iter_mut().filter(|byte| **byte == b'+').for_each(|byte| *byte = b' ');
@@ -65,12 +71,44 @@ pub(in crate::field::short) fn url(text: &[u8]) -> Option<Vec<u8>> {
 
 /// The named entities that stand for ASCII.
 const NAMES: &[(&str, u8)] = &[
-    ("lt", b'<'), ("gt", b'>'), ("amp", b'&'), ("quot", b'"'), ("apos", b'\''), ("nbsp", b' '), ("Tab", b'\t'),
-    ("NewLine", b'\n'), ("colon", b':'), ("lpar", b'('), ("rpar", b')'), ("sol", b'/'), ("bsol", b'\\'),
-    ("lowbar", b'_'), ("equals", b'='), ("excl", b'!'), ("num", b'#'), ("dollar", b'$'), ("percnt", b'%'),
-    ("lcub", b'{'), ("lbrace", b'{'), ("rcub", b'}'), ("rbrace", b'}'), ("lsqb", b'['), ("lbrack", b'['),
-    ("rsqb", b']'), ("rbrack", b']'), ("grave", b'`'), ("semi", b';'), ("comma", b','), ("period", b'.'),
-    ("plus", b'+'), ("ast", b'*'), ("verbar", b'|'), ("vert", b'|'), ("commat", b'@'), ("quest", b'?'), ("Hat", b'^'),
+    ("lt", b'<'),
+    ("gt", b'>'),
+    ("amp", b'&'),
+    ("quot", b'"'),
+    ("apos", b'\''),
+    ("nbsp", b' '),
+    ("Tab", b'\t'),
+    ("NewLine", b'\n'),
+    ("colon", b':'),
+    ("lpar", b'('),
+    ("rpar", b')'),
+    ("sol", b'/'),
+    ("bsol", b'\\'),
+    ("lowbar", b'_'),
+    ("equals", b'='),
+    ("excl", b'!'),
+    ("num", b'#'),
+    ("dollar", b'$'),
+    ("percnt", b'%'),
+    ("lcub", b'{'),
+    ("lbrace", b'{'),
+    ("rcub", b'}'),
+    ("rbrace", b'}'),
+    ("lsqb", b'['),
+    ("lbrack", b'['),
+    ("rsqb", b']'),
+    ("rbrack", b']'),
+    ("grave", b'`'),
+    ("semi", b';'),
+    ("comma", b','),
+    ("period", b'.'),
+    ("plus", b'+'),
+    ("ast", b'*'),
+    ("verbar", b'|'),
+    ("vert", b'|'),
+    ("commat", b'@'),
+    ("quest", b'?'),
+    ("Hat", b'^'),
 ];
 
 /// `&lt;`, `&#60;`, `&#x3c;`; of numbers and of the five names of XML the semicolon may be missing.

@@ -62,9 +62,14 @@ pub(in crate::field::short) fn shell(text: &[u8]) -> Option<Vec<u8>> {
     }
     let mut now = IFS.replace_all(text, " ").into_owned();
     // A match takes the letter behind it, so every other one is left for a second pass.
-    for (pattern, with) in
-        [(&EMPTY, "$1$2"), (&QUOTED, "$1$2$3$4"), (&QUOTED, "$1$2$3$4"), (&SLASHED, "$1$2"), (&SLASHED, "$1$2"), (&BRACES, "$1 $2 $3")]
-    {
+    for (pattern, with) in [
+        (&EMPTY, "$1$2"),
+        (&QUOTED, "$1$2$3$4"),
+        (&QUOTED, "$1$2$3$4"),
+        (&SLASHED, "$1$2"),
+        (&SLASHED, "$1$2"),
+        (&BRACES, "$1 $2 $3"),
+    ] {
         if let Cow::Owned(new) = pattern.replace_all(&now, with) {
             now = new;
         }
