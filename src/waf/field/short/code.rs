@@ -34,7 +34,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Payload,
         "call that runs",
-        r"(?:^|[^\w.>:$])@?(?:system|exec|passthru|shell_exec|popen|proc_open|pcntl_exec|assert|create_function|call_user_func(?:_array)?|file_get_contents|file_put_contents|readfile|highlight_file|show_source|include(?:_once)?|require_once|fsockopen|dl|putenv|chmod|move_uploaded_file|array_map|array_filter|usort|register_shutdown_function|preg_replace|base64_decode|gzinflate|str_rot13|unserialize|parse_str|extract|scandir|glob|opendir|curl_exec|ini_set|mail|die|print_r|var_dump|readlink|symlink)\s*\(\s*['\x22$`/@(]?\s*(?:['\x22].{0,60}['\x22]\s*[,)]|\$_|chr\s*\(|base64_|gzinflate|str_rot13|hex2bin|/|pack\(|getallheaders|end\(|current\(|\$\w+\s*[)(,\[]|ls\b|id\b|whoami|cat\s|phpinfo|curl\s|\.)",
+        r"(?:^|[^\w.>:$])@?(?:system|exec|passthru|shell_exec|popen|proc_open|pcntl_exec|assert|create_function|call_user_func(?:_array)?|file_get_contents|file_put_contents|readfile|highlight_file|show_source|fsockopen|dl|putenv|chmod|move_uploaded_file|array_map|array_filter|usort|register_shutdown_function|preg_replace|base64_decode|gzinflate|str_rot13|unserialize|parse_str|extract|scandir|glob|opendir|curl_exec|ini_set|mail|die|print_r|var_dump|readlink|symlink)\s*\(\s*['\x22$`/@(]?\s*(?:['\x22].{0,60}['\x22]\s*[,)]|\$_|chr\s*\(|base64_|gzinflate|str_rot13|hex2bin|/|pack\(|getallheaders|end\(|current\(|\$\w+\s*[)(,\[]|ls\b|id\b|whoami|cat\s|phpinfo|curl\s|\.)",
     ),
     shape(
         4,
@@ -52,7 +52,7 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         BreakOut,
         "end of a statement, then a call",
-        r"(?:[;'\x22)}]|^\.)\s*(?:\.|;)?\s*@?(?:phpinfo|system|passthru|shell_exec|proc_open|popen|assert|var_dump|print\s*\(?\s*(?:md5|`)|echo\s*\(?\s*(?:md5|`|\d+\s*\*)|die\s*\(\s*['\x22]?\w|exit\s*\(\s*\)|highlight_file|print_r\s*\(\s*\$|include\s*\(?\s*['\x22$]|file_put_contents|response\.write|process\.exit|res\.end|print\s+`|puts\s+`|__import__|exec\s*\(\s*['\x22$]|eval\s*\(\s*['\x22$(])\s*\(?",
+        r"(?:[;'\x22)}]|^\.)\s*(?:\.|;)?\s*@?(?:phpinfo|system|passthru|shell_exec|proc_open|popen|assert|var_dump|print\s*\(?\s*(?:md5|`)|echo\s*\(?\s*(?:md5|`|\d+\s*\*)|die\s*\(\s*['\x22]?\w|exit\s*\(\s*\)|highlight_file|print_r\s*\(\s*\$|include\s*\(?\s*['\x22$]|file_put_contents|response\.write|res\.end|print\s+`|puts\s+`|__import__|exec\s*\(\s*['\x22$]|eval\s*\(\s*['\x22$(])\s*\(?",
     ),
     shape(4, Probe, "nothing but phpinfo", r"^[\W\d]{0,6}@?phpinfo\s*\(\s*-?\d*\s*\)\s*;?\W{0,6}$"),
     shape(
@@ -85,7 +85,7 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "Java that runs a given program",
-        r"['\x22]\w[\w /-]{0,40}['\x22]\.execute\s*\(\s*\)|(?:getRuntime\s*\(\s*\)\s*\.?\s*exec|ProcessBuilder\s*\(|Runtime\.exec|\.execute\(\)\.text|exec)\s*\(?\s*(?:new\s+(?:java\.lang\.)?String\s*\[\]\s*)?[({]*\s*['\x22](?:/bin|cat\s+/|id\b|whoami|calc|cmd|curl|wget|nc\s|ping|bash|sh\b|touch|nslookup|sleep|ls\b|open\s|powershell)",
+        r"['\x22]\w[\w /-]{0,40}['\x22]\.execute\s*\(\s*\)|(?:getRuntime\s*\(\s*\)\s*\.?\s*exec|ProcessBuilder\s*\(|Runtime\.exec|\.execute\(\)\.text|exec)\s*\(?\s*(?:new\s+(?:java\.lang\.)?String\s*\[\]\s*)?[({]*\s*['\x22](?:/bin|cat\s+/|id\b|whoami|calc|cmd|curl|wget|nc\s|ping|bash|sh\b|touch|nslookup|sleep|open\s|powershell)",
     ),
     // Node and its kin.
     shape(
@@ -94,8 +94,7 @@ pub(super) const SHAPES: &[Shape] = &[
         "child process",
         r"\brequire\s*\(\s*['\x22`](?:node:)?child_process['\x22`]\s*\)\s*(?:\.|\[)|\bprocess\s*(?:\.|\[\s*['\x22])(?:mainModule|binding|dlopen|_load)|\bmainModule\s*\.\s*(?:require|constructor)|\bglobal(?:This)?\.process\b|\bmodule\.constructor\._load|\.constructor\s*(?:\.|\[\s*['\x22])constructor|\bconstructor\.constructor\s*\(|\breturn\s+process\b|\b(?:exec|spawn)Sync\s*\(\s*['\x22](?:id|whoami|cat\s|ls|curl|wget|nc|sleep|ping|touch|bash|sh|rm|calc|open|uname|/bin)|\brequire\s*\(\s*['\x22](?:fs|node:fs)['\x22]\s*\)\s*\.\s*(?:read|write|append|unlink|create)\w*\s*\(\s*['\x22`/.]|\bfs\.readFileSync\s*\(\s*['\x22]/etc|\bprocess\.(?:kill|exit)\s*\(\s*(?:process\.pid)?\)\s*[;}]?\s*$|\bimport\s*\(\s*['\x22](?:node:)?(?:child_process|fs)['\x22]\s*\)\s*\.then|\brequire\s*\(\s*['\x22](?:http|https|net|vm|os|dns)['\x22]\s*\)\s*\.\s*\w+\s*\(",
     ),
-    shape(
-        2,
+    shape(1,
         Payload,
         "child process by its name",
         r"\brequire\s*\(\s*['\x22`](?:node:)?child_process['\x22`]\s*\)|\bchild_process\b.{0,12}\.exec|\bprocess\.(?:env|cwd|version|exit|kill|argv)\b\s*(?:\(|\)|$)[\s;)}]*$",
@@ -114,8 +113,7 @@ pub(super) const SHAPES: &[Shape] = &[
         "Python that runs a program",
         r"\b__import__\s*\(\s*['\x22]\w+['\x22]\s*\)\s*\.|\b__builtins__\b\s*[\[.]|\b(?:eval|exec|compile)\s*\(\s*(?:compile|__import__|['\x22](?:__import__|import\s|print\()|base64\.|open\(|chr\()|\bos\.(?:system|popen|exec\w+|spawn\w*)\s*\(\s*['\x22](?:cat\s+/|id\b|whoami|ls|curl|wget|nc\s|sleep|ping|rm\s|bash|sh\s|uname|touch|nslookup|dir|echo|/bin|calc|python)|\bsubprocess\.(?:check_output|Popen|call|run|getoutput)\s*\(\s*\[?\s*['\x22](?:cat\s+/|id['\x22]|whoami|nc\s|bash\s+-|uname|/bin)|\bopen\s*\(\s*['\x22]/(?:etc|proc)/\S+\)?\s*\.?\s*(?:read)?|\bFile\.(?:read|open)\s*\(\s*['\x22]/(?:etc|proc)|\bIO\.(?:popen|readlines|read)\s*\(?\s*['\x22]|\bKernel\.(?:exec|system|open)\b|%x[({\[](?:id|ls|cat|whoami|uname|sleep|curl)|\bbuiltins\.exec|\bimportlib\.import_module\s*\(\s*['\x22](?:os|subprocess)|\btime\.sleep\s*\(\s*\d+\s*\)\s*['\x22)#]",
     ),
-    shape(
-        2,
+    shape(1,
         Payload,
         "Python's or Ruby's call of the system",
         r"\bos\.(?:system|popen)\s*\(\s*['\x22]|\bimport\s+os\s*[;,]|\bimport\s+(?:subprocess|socket|pty)\s*[;,]|\bsubprocess\.\w+\s*\(\s*['\x22\[].{0,60}shell\s*=\s*true|^\W{0,2}(?:eval|exec|compile)\s*\(.{0,80}\)$",
@@ -144,4 +142,6 @@ pub(super) const SHAPES: &[Shape] = &[
         "elements of a request to a server page",
         r"\bcmd\.jsp\b|\bc99(?:shell)?\.php|\br57shell|\beval-stdin\.php|\bWScript\.Shell\b|\bshell_exec\s*\(\s*\$",
     ),
+    shape(4, Payload, "inclusion of a file from elsewhere", r"\b(?:include|require)(?:_once)?[\s(]+['\x22](?:/(?:etc|proc|var|tmp)/|https?:|ftp:|php:|data:|\\\\)"),
+    shape(4, Payload, "end of a statement, then the end of the process", r"^[^\w\s]{1,4}\s*process\.(?:exit|kill|abort)\s*\("),
 ];

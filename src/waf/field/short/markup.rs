@@ -63,7 +63,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "javascript URL with a program",
-        r"j[\x00-\x20]*a[\x00-\x20]*v[\x00-\x20]*a[\x00-\x20]*s[\x00-\x20]*c[\x00-\x20]*r[\x00-\x20]*i[\x00-\x20]*p[\x00-\x20]*t[\x00-\x20]*:[\x00-\x20/%\w*'\x22;:,+-]{0,40}(?:alert|confirm|prompt|eval|print|fetch|import|document|window|location|top|self|parent|frames|this|atob|set(?:timeout|interval)|constructor|throw|onerror|string\.|\[|\\|new[\x00-\x20]+function)",
+        r"j[\x00-\x20]*a[\x00-\x20]*v[\x00-\x20]*a[\x00-\x20]*s[\x00-\x20]*c[\x00-\x20]*r[\x00-\x20]*i[\x00-\x20]*p[\x00-\x20]*t[\x00-\x20]*:[\x00-\x20/%\w*'\x22;:,+-]{0,40}(?:alert|confirm|prompt|eval|print|fetch|import|document|window|location|top|self|parent|frames|this|atob|set(?:timeout|interval)|constructor|throw|onerror|string\.|\[|\\|new[\x00-\x20]+function)(?:$|[^\w\s])",
     ),
     shape(
         2,
@@ -87,7 +87,7 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "data URL of a page",
-        r"\bdata:\s*(?:text/(?:html|xml|javascript)|application/(?:xhtml\+xml|javascript|x-javascript|ecmascript|xml)|image/svg\+xml)[^,]{0,40},\s*\S",
+        r"\bdata:\s*(?:text/(?:html|xml|javascript)|application/(?:xhtml\+xml|javascript|x-javascript|ecmascript|xml))[^,]{0,40},\s*\S",
     ),
     shape(2, Payload, "data URL in an attribute", r"=\s*['\x22]?\s*data:\s*(?:text/|application/|image/svg|[,;])"),
     // Elements that load or act.
@@ -138,7 +138,7 @@ pub(super) const SHAPES: &[Shape] = &[
         1,
         Probe,
         "element that is seldom text",
-        r"<(?:iframe|embed|object|applet|meta|base|isindex|frameset|marquee|svg|math|bgsound|blink|layer|ilayer|xss|details|video|audio|keygen|body|img|link|style|form|input|dialog|portal)(?:[\s/>]|$)",
+        r"<(?:iframe|embed|object|applet|base|isindex|frameset|marquee|math|bgsound|blink|layer|ilayer|xss|keygen|portal)(?:[\s/>]|$)",
     ),
     shape(
         2,
@@ -175,13 +175,13 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "function reached by its name",
-        r"\b(?:window|self|top|parent|this|frames|globalThis|document)\s*\[\s*(?:['\x22`/]|\w+\[|atob|\d+\s*[,\]])[^\]]{0,80}\]\s*(?:\(|`|\[|=)|\[\s*['\x22](?:constructor|filter|map|find|sort|flat|at|concat|alert|eval)['\x22]\s*\]|\b(?:constructor|Function)\s*\(\s*['\x22`][^'\x22`]{0,80}['\x22`]\s*\)\s*(?:\(|`)|\.constructor\s*(?:\(|`)|\bReflect\.(?:apply|construct)|\.(?:map|find|filter|every|some|forEach|sort|replace|then|from)\s*\(\s*(?:alert|confirm|prompt|eval|print)\s*\)|\bset\.constructor",
+        r"\b(?:window|self|top|parent|this|frames|globalThis|document)\s*\[\s*(?:['\x22`/]|\w+\[|atob|\d+\s*[,\]])[^\]]{0,80}\]\s*(?:\(|`|\[|=)|\[\s*['\x22](?:constructor|filter|map|find|sort|flat|at|concat|alert|eval)['\x22]\s*\]\s*[(\[`]|\b(?:constructor|Function)\s*\(\s*['\x22`][^'\x22`]{0,80}['\x22`]\s*\)\s*(?:\(|`)|\.constructor\s*(?:\(|`)|\bReflect\.(?:apply|construct)|\.(?:map|find|filter|every|some|forEach|sort|replace|then|from)\s*\(\s*(?:alert|confirm|prompt|eval|print)\s*\)|\bset\.constructor",
     ),
     shape(
         3,
         Payload,
         "program made from text",
-        r"\beval\s*\(\s*(?:atob|name|location|unescape|decodeURI\w*|String\.from|['\x22`/]|\+|window|document|this|/\*|\w+\.\w+\()|\bString\.fromC(?:har|ode)\w*\s*\(\s*\d|\b(?:setTimeout|setInterval|execScript|Function|importScripts|require)\s*(?:\(\s*)?['\x22`]\s*(?:alert|eval|confirm|prompt|document|window|location|fetch)|\batob\s*[(`]\s*['\x22`]?[A-Za-z0-9+/=]{6,}|\bunescape\s*\(\s*['\x22]%|\bimport\s*\(\s*['\x22`](?:https?:|//|data:)",
+        r"\beval\s*\(\s*(?:atob|name|location|unescape|decodeURI\w*|String\.from|\+|window|document|this|/\*|\w+\.\w+\()|\bString\.fromC(?:har|ode)\w*\s*\(\s*\d|\b(?:setTimeout|setInterval|execScript|Function|importScripts|require)\s*(?:\(\s*)?['\x22`]\s*(?:alert|eval|confirm|prompt|document|window|location|fetch)|\batob\s*[(`]\s*['\x22`]?[A-Za-z0-9+/=]{6,}|\bunescape\s*\(\s*['\x22]%|\bimport\s*\(\s*['\x22`](?:https?:|//|data:)",
     ),
     shape(
         4,

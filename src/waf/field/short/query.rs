@@ -22,7 +22,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Probe,
         "LDAP filter",
-        r"\(\s*[&|!]\s*\(+\s*[\w;-]+\s*[~<>]?=|\b(?:objectclass|samaccountname|userpassword|memberof|uid|cn|mail)\s*=\s*\*\s*[)(|&]|^\(\s*(?:objectclass|uid|cn|mail|sn)\s*=\s*[*\w]+\)",
+        r"\(\s*[&|!]\s*\(+\s*[\w;-]+\s*[~<>]?=|\b(?:objectclass|samaccountname|userpassword|memberof|uid|cn|mail)\s*=\s*\*\s*[)(|&]|^\(\s*(?:objectclass|uid|cn|mail|sn)\s*=\s*[*\w]+\)$",
     ),
     shape(2, Probe, "nothing but wild cards", r"^\*(?:\)|\(|\|){1,6}.{0,12}$|^\)\(.{0,12}$|^[\w*]{0,8}\)\(&?\)?$"),
     shape(4, Probe, "probe of a filter", r"^\W{0,4}\*\(\)\|&|^\)\(!\(|^[\w*]{0,12}\)\([&|!]\)?"),
@@ -63,7 +63,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Payload,
         "nothing but a document with an operator",
-        r"^\W{0,2}\{\s*(?:['\x22]?\w{1,24}['\x22]?\s*:\s*\{\s*)?['\x22]?\$\w{2,16}['\x22]?\s*:.{0,120}\}\W{0,3}$",
+        r"^\W{0,2}\{\s*(?:['\x22]?\w{1,24}['\x22]?\s*:\s*\{\s*)?['\x22]?\$(?:gte?|lte?|ne|eq|n?in|regex|where|exists|n?or|and|not|func|function|expr|size|all|mod|type|elemMatch)['\x22]?\s*:.{0,120}\}\W{0,3}$",
     ),
     shape(
         4,

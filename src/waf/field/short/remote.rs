@@ -28,7 +28,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "scheme that speaks another protocol",
-        r"\b(?:gopher|dict)://\S|\bldaps?://[^/\s]+[:/]\S*\x00|\b(?:tftp|sftp|ldapi?|netdoc|jar|rmi|iiop|dns|nntp|finger|cifs|smb)://(?:\d|\w[\w.-]*[:/]|\[|\{|\$)",
+        r"\b(?:gopher|dict)://\S|\bldaps?://[^/\s]+[:/]\S*\x00|\b(?:tftp|sftp|netdoc|jar|rmi|iiop|dns|nntp|finger|cifs|smb)://(?:\d|\w[\w.-]*[:/]|\[|\{|\$)",
     ),
     shape(
         4,
@@ -60,4 +60,5 @@ pub(super) const SHAPES: &[Shape] = &[
         "program from elsewhere",
         r"(?:^|=)\s*['\x22]?(?:https?|ftps?)://\S+\.(?:txt|php\d?|phtml|phar|inc|jsp|asp|aspx|cgi|pl|dat|gif|jpg|sh|exe)\?{1,2}(?:&|$|cmd=|c=)|(?:^|=)\s*(?:https?|ftps?)://\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?/\S*\.(?:txt|php\d?|phtml|inc|sh|exe|jsp|asp|pl|cgi|elf|bin)\b|\b(?:https?|ftps?)://\S*(?:c99|r57|b374k|webshell|shell|cmd|backdoor|evil|rfi|malware|payload|exploit|rce)[\w-]*\.(?:txt|php\d?|jsp|aspx?|sh|exe|jpg|gif|dtd|xml|js)\b|^https?://\S+\?{2,}$|^(?:ftp|https?)://\w+:\w+@\d{1,3}\.\d",
     ),
+    shape(3, Payload, "nothing but a URL of a directory", r"^\s*ldaps?://\S+$"),
 ];

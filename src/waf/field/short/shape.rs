@@ -65,6 +65,10 @@ impl Set {
         if !text.iter().any(|byte| self.needs.get(usize::from(*byte)) == Some(&true)) {
             return;
         }
+        // Whether there is any is a faster question than which, and mostly the last.
+        if !self.automaton.is_match(text) {
+            return;
+        }
         for at in &self.automaton.matches(text) {
             let Some(shape) = self.shapes.get(at) else { continue };
             let hit = Hit { family: self.family, role: shape.role, what: shape.what, weight: shape.weight };

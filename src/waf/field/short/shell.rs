@@ -176,7 +176,7 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "Windows command behind a separator",
-        r"(?:[&|;\n]|^)\s*(?:cmd(?:\.exe)?\s*/[ckqr]\b|net1?\s+(?:user|localgroup|group|view|share|use|start|stop)\b|type\s+(?:[a-z]:|%\w|\\)|dir\s+(?:/\w\s+)?[a-z]:\\?|wmic\s+\w+|reg\s+(?:query|add|save)\s|sc\s+(?:query|create|stop)|tasklist\b|systeminfo\b|ipconfig\b|nslookup\s+\S+\.\S|copy\s+\\\\|findstr\s+/?\w|for\s+/[fdlr]\s+%|start\s+(?:calc|cmd|notepad|/b)|calc\.exe|mshta\s+\S|rundll32\s+\S|regsvr32\s+\S|cscript\s|wscript\s)",
+        r"[&|;\n]\s*(?:cmd(?:\.exe)?\s*/[ckqr]\b|net1?\s+(?:user|localgroup|group|view|share|use|start|stop)\b|type\s+(?:[a-z]:|%\w|\\)|dir\s+(?:/\w\s+)?[a-z]:\\?|wmic\s+\w+|reg\s+(?:query|add|save)\s|sc\s+(?:query|create|stop)|tasklist\b|systeminfo\b|ipconfig\b|nslookup\s+\S+\.\S|copy\s+\\\\|findstr\s+/?\w|for\s+/[fdlr]\s+%|start\s+(?:calc|cmd|notepad|/b)|calc\.exe|mshta\s+\S|rundll32\s+\S|regsvr32\s+\S|cscript\s|wscript\s)",
     ),
 ];
 

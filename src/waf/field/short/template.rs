@@ -57,7 +57,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "directive that runs",
-        r"<#(?:assign|list|if|include|import|function)\s.{0,60}(?:\?|Execute|/etc|new\b|\d+\s*\*)|#set\s*\(\s*\$\w+\s*=|#foreach\s*\(\s*\$\w+\s+in|#(?:include|parse|evaluate)\s*\(\s*['\x22$]|\$(?:class|request|context|util|application|ctx)\.(?:inspect|getClass|class|forName|getServlet|getAttribute)|\$\w+\.getClass\(|<%@\s*(?:include|page|import)\b|@\{\s*(?:var\s|int\s|System|Process|//|\d)|@(?:System|import)\b\s*[.(]|\[#(?:assign|list)\b|<%\s*(?:Process|new\s|import|while|for|if)\b|<c:(?:import|out|set)\b|<jsp:|\$\{(?:pageContext|applicationScope|requestScope|sessionScope|header|cookie|initParam)\b|\{\{\s*(?:\.|printf\s|call\s|html\s|js\s|template\s)\s*['\x22(]?%?\w*['\x22]?\s*\}\}.{0,4}$|\{\{\s*\$?\.(?:System|OsCmd|Env|Exec)\b|\btplx?_\w+\s*\(",
+        r"<#(?:assign|list|if|include|import|function)\s.{0,60}(?:\?|Execute|/etc|new\b|\d+\s*\*)|#set\s*\(\s*\$\w+\s*=|#foreach\s*\(\s*\$\w+\s+in|#(?:include|parse|evaluate)\s*\(\s*['\x22$]|\$(?:class|request|context|util|application|ctx)\.(?:inspect|getClass|class|forName|getServlet|getAttribute)|\$\w+\.getClass\(|<%@\s*(?:include|page|import)\b|@\{\s*(?:var\s|int\s|System|Process|//|\d)|@(?:System|import)\b\s*[.(]|\[#(?:assign|list)\b|<%\s*(?:Process|new\s|import)\b|<c:(?:import|out|set)\b|<jsp:|\$\{(?:pageContext|applicationScope|requestScope|sessionScope|header|cookie|initParam)\b|\{\{\s*(?:\.|printf\s|call\s|html\s|js\s|template\s)\s*['\x22(]?%?\w*['\x22]?\s*\}\}.{0,4}$|\{\{\s*\$?\.(?:System|OsCmd|Env|Exec)\b|\btplx?_\w+\s*\(",
     ),
     shape(
         4,
