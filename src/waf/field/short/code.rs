@@ -94,7 +94,8 @@ pub(super) const SHAPES: &[Shape] = &[
         "child process",
         r"\brequire\s*\(\s*['\x22`](?:node:)?child_process['\x22`]\s*\)\s*(?:\.|\[)|\bprocess\s*(?:\.|\[\s*['\x22])(?:mainModule|binding|dlopen|_load)|\bmainModule\s*\.\s*(?:require|constructor)|\bglobal(?:This)?\.process\b|\bmodule\.constructor\._load|\.constructor\s*(?:\.|\[\s*['\x22])constructor|\bconstructor\.constructor\s*\(|\breturn\s+process\b|\b(?:exec|spawn)Sync\s*\(\s*['\x22](?:id|whoami|cat\s|ls|curl|wget|nc|sleep|ping|touch|bash|sh|rm|calc|open|uname|/bin)|\brequire\s*\(\s*['\x22](?:fs|node:fs)['\x22]\s*\)\s*\.\s*(?:read|write|append|unlink|create)\w*\s*\(\s*['\x22`/.]|\bfs\.readFileSync\s*\(\s*['\x22]/etc|\bprocess\.(?:kill|exit)\s*\(\s*(?:process\.pid)?\)\s*[;}]?\s*$|\bimport\s*\(\s*['\x22](?:node:)?(?:child_process|fs)['\x22]\s*\)\s*\.then|\brequire\s*\(\s*['\x22](?:http|https|net|vm|os|dns)['\x22]\s*\)\s*\.\s*\w+\s*\(",
     ),
-    shape(1,
+    shape(
+        1,
         Payload,
         "child process by its name",
         r"\brequire\s*\(\s*['\x22`](?:node:)?child_process['\x22`]\s*\)|\bchild_process\b.{0,12}\.exec|\bprocess\.(?:env|cwd|version|exit|kill|argv)\b\s*(?:\(|\)|$)[\s;)}]*$",
@@ -113,7 +114,8 @@ pub(super) const SHAPES: &[Shape] = &[
         "Python that runs a program",
         r"\b__import__\s*\(\s*['\x22]\w+['\x22]\s*\)\s*\.|\b__builtins__\b\s*[\[.]|\b(?:eval|exec|compile)\s*\(\s*(?:compile|__import__|['\x22](?:__import__|import\s|print\()|base64\.|open\(|chr\()|\bos\.(?:system|popen|exec\w+|spawn\w*)\s*\(\s*['\x22](?:cat\s+/|id\b|whoami|ls|curl|wget|nc\s|sleep|ping|rm\s|bash|sh\s|uname|touch|nslookup|dir|echo|/bin|calc|python)|\bsubprocess\.(?:check_output|Popen|call|run|getoutput)\s*\(\s*\[?\s*['\x22](?:cat\s+/|id['\x22]|whoami|nc\s|bash\s+-|uname|/bin)|\bopen\s*\(\s*['\x22]/(?:etc|proc)/\S+\)?\s*\.?\s*(?:read)?|\bFile\.(?:read|open)\s*\(\s*['\x22]/(?:etc|proc)|\bIO\.(?:popen|readlines|read)\s*\(?\s*['\x22]|\bKernel\.(?:exec|system|open)\b|%x[({\[](?:id|ls|cat|whoami|uname|sleep|curl)|\bbuiltins\.exec|\bimportlib\.import_module\s*\(\s*['\x22](?:os|subprocess)|\btime\.sleep\s*\(\s*\d+\s*\)\s*['\x22)#]",
     ),
-    shape(1,
+    shape(
+        1,
         Payload,
         "Python's or Ruby's call of the system",
         r"\bos\.(?:system|popen)\s*\(\s*['\x22]|\bimport\s+os\s*[;,]|\bimport\s+(?:subprocess|socket|pty)\s*[;,]|\bsubprocess\.\w+\s*\(\s*['\x22\[].{0,60}shell\s*=\s*true|^\W{0,2}(?:eval|exec|compile)\s*\(.{0,80}\)$",
@@ -142,6 +144,16 @@ pub(super) const SHAPES: &[Shape] = &[
         "elements of a request to a server page",
         r"\bcmd\.jsp\b|\bc99(?:shell)?\.php|\br57shell|\beval-stdin\.php|\bWScript\.Shell\b|\bshell_exec\s*\(\s*\$",
     ),
-    shape(4, Payload, "inclusion of a file from elsewhere", r"\b(?:include|require)(?:_once)?[\s(]+['\x22](?:/(?:etc|proc|var|tmp)/|https?:|ftp:|php:|data:|\\\\)"),
-    shape(4, Payload, "end of a statement, then the end of the process", r"^[^\w\s]{1,4}\s*process\.(?:exit|kill|abort)\s*\("),
+    shape(
+        4,
+        Payload,
+        "inclusion of a file from elsewhere",
+        r"\b(?:include|require)(?:_once)?[\s(]+['\x22](?:/(?:etc|proc|var|tmp)/|https?:|ftp:|php:|data:|\\\\)",
+    ),
+    shape(
+        4,
+        Payload,
+        "end of a statement, then the end of the process",
+        r"^[^\w\s]{1,4}\s*process\.(?:exit|kill|abort)\s*\(",
+    ),
 ];

@@ -194,7 +194,11 @@ fn weigh_placed(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
     let word = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     match text.get(word..) {
         Some([b' ', rest @ ..])
-            if whole.0 < ATTACK && word > 0 && !is_command(text.get(..word)) && !plain::is_plain(rest) =>
+            if whole.0 < ATTACK
+                && word > 0
+                && begins_something(rest)
+                && !is_command(text.get(..word))
+                && !plain::is_plain(rest) =>
         {
             let (weight, signs) = weigh(rest, after, sets);
             let weight = weight.saturating_sub(2);
@@ -202,6 +206,13 @@ fn weigh_placed(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
         }
         _ => whole,
     }
+}
+
+/// Whether the next word is none: prose goes on with letters and, at most, a comma.
+fn begins_something(rest: &[u8]) -> bool {
+    let word = rest.iter().take_while(|byte| byte.is_ascii_alphabetic() || **byte >= 0x80).count();
+    !matches!(rest.get(word..), None | Some([] | [b' ' | b',', ..] | [b'.' | b':', b' ', ..]))
+        || rest.first().is_some_and(u8::is_ascii_digit)
 }
 
 /// Whether a command line begins with this word: what follows is its argument.

@@ -3,7 +3,8 @@ use super::{encoding, writing};
 #[test]
 fn encodings() {
     type Decode = fn(&[u8]) -> Option<Vec<u8>>;
-    let cases: &[(Decode, &[u8], Option<&[u8]>)] = &[
+    type Case = (Decode, &'static [u8], Option<&'static [u8]>);
+    let cases: &[Case] = &[
         (encoding::url, b"%27+or%20%u0031", Some(b"' or 1")),
         (encoding::url, b"100% sure %zz", None),
         (encoding::url, b"1'+or+1", Some(b"1' or 1")),
