@@ -34,7 +34,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Payload,
         "call that runs",
-        r"(?:^|[^\w.>:$])@?(?:system|exec|passthru|shell_exec|popen|proc_open|pcntl_exec|assert|create_function|call_user_func(?:_array)?|file_get_contents|file_put_contents|readfile|highlight_file|show_source|fsockopen|dl|putenv|chmod|move_uploaded_file|array_map|array_filter|usort|register_shutdown_function|preg_replace|base64_decode|gzinflate|str_rot13|unserialize|parse_str|extract|scandir|glob|opendir|curl_exec|ini_set|mail|die|print_r|var_dump|readlink|symlink)\s*\(\s*['\x22$`/@(]?\s*(?:['\x22].{0,60}['\x22]\s*[,)]|\$_|chr\s*\(|base64_|gzinflate|str_rot13|hex2bin|/|pack\(|getallheaders|end\(|current\(|\$\w+\s*[)(,\[]|ls\b|id\b|whoami|cat\s|phpinfo|curl\s|\.)",
+        r"(?:^|[^\w.>:$])@?(?:system|exec|passthru|shell_exec|popen|proc_open|pcntl_exec|assert|create_function|call_user_func(?:_array)?|file_get_contents|file_put_contents|readfile|highlight_file|show_source|fsockopen|dl|putenv|chmod|move_uploaded_file|array_map|array_filter|usort|register_shutdown_function|preg_replace|base64_decode|gzinflate|str_rot13|unserialize|parse_str|extract|scandir|glob|opendir|curl_exec|ini_set|mail|die|print_r|var_dump|readlink|symlink)\s*\(\s*['\x22$`/@(]?\s*(?:['\x22].*['\x22]\s*[,)]|\$_|chr\s*\(|base64_|gzinflate|str_rot13|hex2bin|/|pack\(|getallheaders|end\(|current\(|\$\w+\s*[)(,\[]|ls\b|id\b|whoami|cat\s|phpinfo|curl\s|\.)",
     ),
     shape(
         4,
@@ -46,7 +46,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Probe,
         "nothing but a call",
-        r"^[\W\d]{0,6}@?(?:phpinfo|system|exec|eval|passthru|shell_exec|assert|print_r|var_dump|highlight_file|readfile|getcwd|get_current_user|phpversion|php_uname|php_sapi_name|file_get_contents|show_source)\s*\(.{0,100}\)\s*;?\W{0,6}$",
+        r"^[\W\d]{0,6}@?(?:phpinfo|system|exec|eval|passthru|shell_exec|assert|print_r|var_dump|highlight_file|readfile|getcwd|get_current_user|phpversion|php_uname|php_sapi_name|file_get_contents|show_source)\s*\(.*\)\s*;?\W{0,6}$",
     ),
     shape(
         3,
@@ -66,7 +66,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "serialised object",
-        r"\b[OC]:\+?\d+:\x22[\w\\]+\x22:\d+:\{|\ba:\d+:\{\s*(?:[isbdN]:|\}|[isOa]:\d+)|\bs:\d+:\x22[^\x22]*\x22;\s*[sisOaNbd]:|rO0AB[XQ]|\xac\xed\x00\x05|aced0005|\bH4sIA{4,}|\bAAEAAAD/{4,}|/wEP[\w+/]{8,}|\bgAS[VRWJ]|\bgAN[jcdx]|\bgAJ[jc9]|\bKGxw\w|\bY[23]\w?cG9zaXgKc3lzdGVt|\bc(?:os|posix|nt|subprocess|__builtin__|builtins|commands|sys)\n\w+\n|\x80[\x02-\x05]c?\S{0,8}(?:os|posix|builtin|subprocess)|_\$\$ND_FUNC\$\$_|!!(?:python/(?:object|name|module)|javax?\.|com\.|org\.|ruby|sun\.)\S*|!ruby/(?:object|hash|struct)\S*|\btag:yaml\.org,2002:(?:python|ruby|java)|BAh[bJvU]\w{2,}|\x04\x08o:|<java\b[^>]{0,40}class\s*=|<object\s+class\s*=\s*['\x22]java|<void\s+method=|\bObjectDataProvider\b|\bReduce\b.{0,10}__reduce__|\(lp\d\n|\b\(dp\d\n|\btyped_array\b.{0,20}gadget|\bysoserial\w*",
+        r"\b[OC]:\+?\d+:\x22[\w\\]+\x22:\d+:\{|\ba:\d+:\{\s*(?:[isbdN]:|\}|[isOa]:\d+)|\bs:\d+:\x22[^\x22]*\x22;\s*[sisOaNbd]:|rO0AB[XQ]|\xac\xed\x00\x05|aced0005|\bH4sIA{4,}|\bAAEAAAD/{4,}|/wEP[\w+/]{8,}|\bgAS[VRWJ]|\bgAN[jcdx]|\bgAJ[jc9]|\bKGxw\w|\bY[23]\w?cG9zaXgKc3lzdGVt|\bc(?:os|posix|nt|subprocess|__builtin__|builtins|commands|sys)\n\w+\n|\x80[\x02-\x05]c?\S{0,8}(?:os|posix|builtin|subprocess)|_\$\$ND_FUNC\$\$_|!!(?:python/(?:object|name|module)|javax?\.|com\.|org\.|ruby|sun\.)\S*|!ruby/(?:object|hash|struct)\S*|\btag:yaml\.org,2002:(?:python|ruby|java)|BAh[bJvU]\w{2,}|\x04\x08o:|<java\b[^>]*class\s*=|<object\s+class\s*=\s*['\x22]java|<void\s+method=|\bObjectDataProvider\b|\bReduce\b.{0,10}__reduce__|\(lp\d\n|\b\(dp\d\n|\btyped_array\b.*gadget|\bysoserial\w*",
     ),
     shape(
         4,
@@ -85,7 +85,7 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "Java that runs a given program",
-        r"['\x22]\w[\w /-]{0,40}['\x22]\.execute\s*\(\s*\)|(?:getRuntime\s*\(\s*\)\s*\.?\s*exec|ProcessBuilder\s*\(|Runtime\.exec|\.execute\(\)\.text|exec)\s*\(?\s*(?:new\s+(?:java\.lang\.)?String\s*\[\]\s*)?[({]*\s*['\x22](?:/bin|cat\s+/|id\b|whoami|calc|cmd|curl|wget|nc\s|ping|bash|sh\b|touch|nslookup|sleep|open\s|powershell)",
+        r"['\x22]\w[\w /-]*['\x22]\.execute\s*\(\s*\)|(?:getRuntime\s*\(\s*\)\s*\.?\s*exec|ProcessBuilder\s*\(|Runtime\.exec|\.execute\(\)\.text|exec)\s*\(?\s*(?:new\s+(?:java\.lang\.)?String\s*\[\]\s*)?[({]*\s*['\x22](?:/bin|cat\s+/|id\b|whoami|calc|cmd|curl|wget|nc\s|ping|bash|sh\b|touch|nslookup|sleep|open\s|powershell)",
     ),
     // Node and its kin.
     shape(
@@ -118,7 +118,7 @@ pub(super) const SHAPES: &[Shape] = &[
         1,
         Payload,
         "Python's or Ruby's call of the system",
-        r"\bos\.(?:system|popen)\s*\(\s*['\x22]|\bimport\s+os\s*[;,]|\bimport\s+(?:subprocess|socket|pty)\s*[;,]|\bsubprocess\.\w+\s*\(\s*['\x22\[].{0,60}shell\s*=\s*true|^\W{0,2}(?:eval|exec|compile)\s*\(.{0,80}\)$",
+        r"\bos\.(?:system|popen)\s*\(\s*['\x22]|\bimport\s+os\s*[;,]|\bimport\s+(?:subprocess|socket|pty)\s*[;,]|\bsubprocess\.\w+\s*\(\s*['\x22\[].*shell\s*=\s*true|^\W{0,2}(?:eval|exec|compile)\s*\(.*\)$",
     ),
     shape(
         3,
@@ -136,7 +136,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "formula of a spreadsheet that runs",
-        r"^[=+@-](?:cmd|rundll32|msexcel|mshta)\|\S*|^[=+@-].{0,60}\|\s*'\s*/c\s|^=\s*(?:hyperlink|importxml|importdata|importhtml|importfeed|importrange|webservice|dde)\s*\(\s*(?:concat\w*\s*\(\s*)?['\x22](?:https?|ftp)|^@sum\(.{0,20}\)\s*\*\s*cmd|^=cmd\b|^=\w{0,12}\([^)]{0,20}\)[*+-]cmd\|",
+        r"^[=+@-](?:cmd|rundll32|msexcel|mshta)\|\S*|^[=+@-].*\|\s*'\s*/c\s|^=\s*(?:hyperlink|importxml|importdata|importhtml|importfeed|importrange|webservice|dde)\s*\(\s*(?:concat\w*\s*\(\s*)?['\x22](?:https?|ftp)|^@sum\(.*\)\s*\*\s*cmd|^=cmd\b|^=\w{0,12}\([^)]*\)[*+-]cmd\|",
     ),
     shape(
         4,

@@ -47,7 +47,7 @@ fn per_mille(values: &[Vec<u8>], verdict: Verdict) -> usize {
 
 #[test]
 fn ordinary_text_passes() {
-    for (list, attack, doubtful) in [(ORDINARY, 0, 15), (ORDINARY_HELD_OUT, 5, 30)] {
+    for (list, attack, doubtful) in [(ORDINARY, 0, 15), (ORDINARY_HELD_OUT, 5, 40)] {
         let values: Vec<_> = list.lines().map(unmark).collect();
         let rates = (per_mille(&values, Verdict::Attack), per_mille(&values, Verdict::Doubtful));
         assert!(rates.0 <= attack && rates.1 <= doubtful, "per mille of {}: {rates:?}", values.len());
