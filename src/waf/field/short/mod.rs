@@ -1,14 +1,14 @@
 //! Reads short human text (a search box, a title, a name) and says whether it is an attack on whoever reads it next.
 //!
 //! Rules that look for single words refuse people who write *about* code. This reader weighs instead: every shape
-//! ([`shape`], one file for each family of attacks) has a weight, from what needs company to what no ordinary text has,
+//! (`shape`, one file for each family of attacks) has a weight, from what needs company to what no ordinary text has,
 //! and only together do the shapes of one text make an [`Verdict::Attack`]: a break-out and what it is for, a command
 //! with the argument that makes it one, a tag with a handler that runs by itself. What a decoder behind the gate might
-//! make of the value is read as well, step by step ([`ladder`]), and weighs more the harder it was hidden.
+//! make of the value is read as well, step by step (`ladder`), and weighs more the harder it was hidden.
 //!
 //! In goes the value as the application will see it first, any bytes. Out comes a [`Reading`]. A value of letters,
-//! digits and mild punctuation without a trigger word ([`plain`]) is read once and costs nothing more. All else is
-//! linear: a fixed number of automata over the value and over what the ladder makes of it, at most [`ladder::FACTOR`]
+//! digits and mild punctuation without a trigger word (`plain`) is read once and costs nothing more. All else is
+//! linear: a fixed number of automata over the value and over what the ladder makes of it, at most eight
 //! times its length (4 KiB are free). Fails closed: a value that decodes to more than that is at least
 //! [`Verdict::Doubtful`].
 

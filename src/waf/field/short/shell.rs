@@ -184,6 +184,12 @@ pub(super) const SHAPES: &[Shape] = &[
         "nothing but cmd with a command",
         r"^\W{0,3}cmd(?:\.exe)?\s*/[ckqr]\s+['\x22]?(?:dir|type|whoami|net|ipconfig|echo|calc|ping|powershell|certutil|del|copy|ver|systeminfo|tasklist)\b",
     ),
+    shape(
+        4,
+        Payload,
+        "option that runs a program",
+        r"(?:^|\s)-o\s?(?:ProxyCommand|PermitLocalCommand|LocalCommand)\s*=|(?:^|\s)--(?:checkpoint-action|use-compress-program|upload-pack|receive-pack)\s*=\s*\S*(?:exec|sh\b|touch|id\b|curl|wget)",
+    ),
 ];
 
 /// Without any separator.

@@ -84,4 +84,10 @@ pub(super) const SHAPES: &[Shape] = &[
         "edge or angular expression",
         r"\{\{\s*(?:\w+\s*=\s*)?\{?\s*['\x22]?[\w.]*['\x22]?\s*\}?\s*(?:\.constructor|\[\s*['\x22]constructor)|\{\{[^}]*(?:alert|prompt|confirm)\s*[(`]|\$\{[^}]*(?:\.exec\(|\.forName|\.getRuntime|\.readLine|new\s+\w+\(|\bsystem\()|\{\{\s*['\x22a-z]*\s*\}\}\s*\{\{\s*\d",
     ),
+    shape(
+        4,
+        Probe,
+        "the application's own objects, listed",
+        r"\{\{\s*(?:session|request|config|app|g|settings|self)\.(?:items|environ|config|secret\w*|cookies|keys|values|pop|headers|server|form|args)\b[^}]*\}\}",
+    ),
 ];
