@@ -59,6 +59,7 @@ use crate::fault::{Fault, Place};
 use gatehouse_waf::field::Fields;
 use http::Method;
 use paths::{Hit, Paths, Segment};
+use std::sync::Arc;
 
 /// A field policy.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ pub struct FieldPolicy {
     name: Box<str>,
     operations: Vec<Operation>,
     paths: Paths,
-    other: Fields,
+    other: Arc<Fields>,
     refuses: bool,
 }
 
@@ -113,7 +114,7 @@ impl FieldPolicy {
     }
 
     /// The fields of requests that no operation takes, unless [`refuses_unknown`](Self::refuses_unknown).
-    pub fn other(&self) -> &Fields {
+    pub fn other(&self) -> &Arc<Fields> {
         &self.other
     }
 

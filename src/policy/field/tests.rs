@@ -159,7 +159,7 @@ fn every_field_has_its_class() {
     assert!(!fields.json.root().member(b"order").takes(Kind::String));
 
     let docs = found(&policy, "POST", "/api/projects/p/docs").unwrap();
-    assert!(docs.parameters().all(|(_, _, expect)| matches!(expect, Expect::Class(_))));
+    assert!(docs.parameters().all(|(_, _, purpose)| matches!(purpose.expect(), Expect::Class(_))));
     assert!(docs.operation().fields().json.root().member(b"n").takes(Kind::String));
     assert!(docs.operation().takes_content(b"application/json") && !docs.operation().takes_content(b"text/plain"));
     // The same for all that have none of their own.
