@@ -21,6 +21,9 @@ use std::fmt::Write as _;
 /// Most lines of fields in the whole draft.
 const MAX_LINES: usize = 50_000;
 
+/// Beside a parameter in a path that the document does not describe.
+const UNDESCRIBED: &str = "the document does not describe it";
+
 /// The methods an OpenAPI path may have, but for TRACE, which is never forwarded.
 const METHODS: [(&str, &str); 7] = [
     ("get", "GET"),
@@ -233,9 +236,7 @@ impl<'d> Drafter<'d> {
             }
         }
         for (_, name) in names {
-            what.path_fields
-                .entry(name.clone())
-                .or_insert_with(|| Guess::checked("short(200)", "the document does not describe it"));
+            what.path_fields.entry(name.clone()).or_insert_with(|| Guess::checked("short(200)", UNDESCRIBED));
         }
         if let Some(body) = operation.get("requestBody").and_then(|body| self.reader.resolve(body)) {
             self.reader.cut = false;
@@ -366,26 +367,36 @@ impl<'d> Drafter<'d> {
             }
         }
         for block in &self.blocks {
-            block.print(&shared, &mut out);
+            block.print(&mut out);
         }
         out
     }
 
-    /// The parameters in paths that have one class wherever they are.
+    /// The parameters in paths that have one class wherever they are described. Where they are not, they have it too.
     fn share(&mut self) -> BTreeMap<String, Guess> {
         let mut shared: BTreeMap<String, Option<Guess>> = BTreeMap::new();
-        for (name, guess) in self.blocks.iter().flat_map(|block| &block.what.path_fields) {
+        let described = |guess: &Guess| guess.check.as_deref() != Some(UNDESCRIBED);
+        let all = || self.blocks.iter().flat_map(|block| &block.what.path_fields);
+        for (name, guess) in all().filter(|(_, guess)| described(guess)) {
             let first = shared.entry(name.clone()).or_insert_with(|| Some(guess.clone()));
             if first.as_ref().is_some_and(|first| first.spec != guess.spec) {
                 *first = None;
             }
         }
-        shared.into_iter().filter_map(|(name, guess)| Some((name, guess?))).collect()
+        for (name, guess) in all() {
+            shared.entry(name.clone()).or_insert_with(|| Some(guess.clone()));
+        }
+        let shared: BTreeMap<String, Guess> =
+            shared.into_iter().filter_map(|(name, guess)| Some((name, guess?))).collect();
+        for block in &mut self.blocks {
+            block.what.path_fields.retain(|name, _| !shared.contains_key(name));
+        }
+        shared
     }
 }
 
 impl Block {
-    fn print(&self, shared: &BTreeMap<String, Guess>, out: &mut String) {
+    fn print(&self, out: &mut String) {
         let what = &self.what;
         out.push('\n');
         for note in what.notes.iter().take(20) {
@@ -401,7 +412,7 @@ impl Block {
             let _ = write!(out, "body = {}", toml_text(&body.spec));
             write_check(out, body.check.as_deref());
         }
-        for (name, guess) in what.path_fields.iter().filter(|(name, _)| !shared.contains_key(*name)) {
+        for (name, guess) in &what.path_fields {
             out.push_str("path_fields.");
             Line::new(name, guess.clone()).write(out);
         }

@@ -50,7 +50,7 @@ const SHOP: &str = r##"{
     "/api/raw": {"put": {"requestBody": {"content": {"text/plain": {"schema": {"type": "string"}}}}},
       "post": {"requestBody": {"content": {"application/octet-stream": {}}}}},
     "/api/odd?x#y": {"get": {}},
-    "/api/plants/{id}": {"get": {}, "patch": {}}
+    "/api/plants/{z}": {"get": {}, "patch": {}}
   },
   "components": {"schemas": {
     "PlantUpdate": {"type": "object", "required": ["title"], "properties": {
@@ -93,9 +93,10 @@ fn a_draft_says_what_the_document_does_and_marks_its_guesses() {
     assert_eq!(policy.name(), "garden-1m-shop");
     for want in [
         "# left out: /api/odd?x#y: no request has such a path\n",
-        "# left out: GET /api/plants/{plant_id}: another spelling of this path has it\n",
+        "# left out: GET /api/plants/{z}: another spelling of this path has it\n",
         "\n[path_fields]\nname_jpg = \"short(200)\"  # check: the document does not describe it\nplant_id = \"uuid\"\n",
-        "path = \"/api/plants/{id}\"\nmethods = [\"GET\"]\n",
+        "path = \"/api/plants/{plant_id}\"\nmethods = [\"GET\"]\nquery.include",
+        "path = \"/api/plants/{plant_id}\"\nmethods = [\"PATCH\"]\n\n",
         "query.include = \"enum(soil, sun)?\"\n",
         "headers.if-none-match = \"short(1024)?\"  # check: the document sets no bound\n",
         "cookies.session = \"short(64)?\"\n",
