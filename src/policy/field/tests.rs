@@ -448,6 +448,16 @@ fn operations_that_no_request_reaches() {
 }
 
 #[test]
+fn the_example_of_the_manual_builds() {
+    let lines = include_str!("mod.rs").lines().skip_while(|line| *line != "//! ```toml").skip(1);
+    let example: Vec<&str> =
+        lines.take_while(|line| *line != "//! ```").map(|line| line.trim_start_matches("//!")).collect();
+    let policy = build(&example.join("\n")).unwrap_or_else(|faults| panic!("{:#?}", said(faults)));
+    let task = found(&policy, "PUT", "/api/tasks/7").unwrap().operation();
+    assert_eq!((example.len() > 30, task.name()), (true, "task"));
+}
+
+#[test]
 fn a_hostile_file_is_bounded() {
     let many = "[[operation]]\npath = 'x'\n".repeat(20_000);
     let faults = build(&many).unwrap_err();
