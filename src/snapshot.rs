@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::inspect::Inspect;
 use crate::limit::Limits;
 use crate::policy::Policy;
+use crate::policy::field::{self, FieldPolicy};
 use crate::reputation::Reputation;
 use crate::request::{HeadLimits, RequestModel};
 use crate::telemetry::{LimitMetrics, Metrics, ReplicaMetrics, RouteMetrics, RuleMetrics};
@@ -66,6 +67,9 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Routes.
     pub policy: Policy,
+    /// What the fields of requests are for, if files say so.
+    pub fields: Option<FieldPolicy>,
+    policy_files: Vec<PathBuf>,
     /// Rules.
     pub inspect: Inspect,
     /// What may be answered from, and put into, the store.
@@ -120,6 +124,9 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
     let reputation = keep(&mut faults, "reputation", Reputation::build(&document.reputation, base));
     let limits = keep(&mut faults, "limits", Limits::build(&document.limits, previous.map(|p| &p.limits)));
     let policy = keep(&mut faults, "route", Policy::build(&document.route));
+    let fields = (!document.policy.files.is_empty())
+        .then(|| keep(&mut faults, "policy.files", field::load(&document.policy.files, base)))
+        .flatten();
     let inspect = keep(&mut faults, "waf", Inspect::build(&document.waf, base));
     let cache = keep(&mut faults, "cache", Cache::build(&document.cache, base));
     let pool = keep(&mut faults, "upstream", Pool::build(&document.upstream, previous.map(|p| p.pool.as_ref())));
@@ -134,6 +141,13 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
             }
         }
         debug_assert!(!policy.routes().is_empty());
+    }
+    if let (Some(policy), Some(fields)) = (&policy, &fields) {
+        faults.extend(fields.policy.unreachable(policy));
+        if !document.waf.enabled {
+            let what = "fields are held against the policy by the rule engine, which is off";
+            faults.push(Fault::key("policy.files", what, "set waf.enabled = true, or remove the files"));
+        }
     }
     match (certificates, clients, users, forwarding, reputation, limits, policy, inspect, cache, pool) {
         (
@@ -156,6 +170,10 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                 limits: limits.names().map(|name| (name.clone(), metrics.limit(name))).collect(),
                 replicas: pool.replicas().iter().map(|r| (r.name().clone(), metrics.replica(r.name()))).collect(),
             };
+            let (fields, policy_files) = match fields {
+                Some(loaded) => (Some(loaded.policy), loaded.files),
+                None => (None, Vec::new()),
+            };
             let mut warnings = certificates.warnings().to_vec();
             warnings.extend(users.warnings().into_iter().map(|warning| warning.under("client")));
             let snapshot = Snapshot {
@@ -175,6 +193,8 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                 model: RequestModel,
                 limits,
                 policy,
+                fields,
+                policy_files,
                 inspect,
                 cache,
                 pool,
@@ -225,6 +245,7 @@ impl Snapshot {
         let mut files = vec![self.config.path().to_owned()];
         files.extend(self.reputation.files().iter().map(|p| absolute(p)));
         files.extend(self.inspect.files().iter().map(|p| absolute(p)));
+        files.extend(self.policy_files.iter().map(|p| absolute(p)));
         files.extend(self.certificate_files.iter().cloned());
         files.extend(self.config.document.client.keys.iter().filter_map(|key| key.file.as_deref()).map(absolute));
         files

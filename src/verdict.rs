@@ -74,6 +74,10 @@ pub enum Reason {
     RateLimited,
     /// The route's policy does not allow it.
     Policy,
+    /// A body of a media type that is not taken here.
+    MediaType,
+    /// A field is not what it should be (422), or an attack (403).
+    Field(u16),
     /// The rules refused the request; carries the status they chose.
     RequestRules(u16),
     /// The rules refused the response; carries the status they chose.
@@ -105,10 +109,11 @@ impl Reason {
             Self::TooSlow => 408,
             Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
+            Self::MediaType => 415,
             Self::Misdirected => 421,
             Self::RateLimited => 429,
             Self::HeadTooLarge => 431,
-            Self::RequestRules(status) | Self::ResponseRules(status) => status,
+            Self::Field(status) | Self::RequestRules(status) | Self::ResponseRules(status) => status,
             // Nobody is left to be told; the number is for the record (nginx's).
             Self::Aborted => 499,
             Self::Internal => 500,
@@ -139,7 +144,13 @@ impl Reason {
     pub fn may_detect(self) -> bool {
         matches!(
             self,
-            Self::Reputation | Self::RateLimited | Self::Policy | Self::RequestRules(_) | Self::ResponseRules(_)
+            Self::Reputation
+                | Self::RateLimited
+                | Self::Policy
+                | Self::MediaType
+                | Self::Field(_)
+                | Self::RequestRules(_)
+                | Self::ResponseRules(_)
         )
     }
 
@@ -172,6 +183,8 @@ impl Reason {
             Self::Unauthorized => "unauthorized",
             Self::RateLimited => "rate_limited",
             Self::Policy => "policy",
+            Self::MediaType => "media_type",
+            Self::Field(_) => "field",
             Self::RequestRules(_) => "request_rules",
             Self::ResponseRules(_) => "response_rules",
             Self::Overloaded => "overloaded",
@@ -195,9 +208,11 @@ impl Reason {
             Self::TooSlow => "The request did not arrive in time.",
             Self::UnknownTransferCoding => "This transfer coding is not supported.",
             Self::Misdirected => "This host is not served here.",
+            Self::MediaType => "A body of this media type is not taken here.",
+            Self::Field(422) => "A field of the request is not what it should be.",
             Self::Unauthorized => "Valid credentials are required.",
             Self::RateLimited => "Too many requests. Try again later.",
-            Self::Reputation | Self::Policy | Self::RequestRules(_) | Self::ResponseRules(_) => {
+            Self::Reputation | Self::Policy | Self::Field(_) | Self::RequestRules(_) | Self::ResponseRules(_) => {
                 "The request was refused."
             }
             Self::Overloaded | Self::NoReplica => "The service is not available right now. Try again later.",
@@ -236,12 +251,15 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The limit that refused, if one did.
     pub quota: Option<Quota>,
+    /// The field that is not what it should be, for the client to mend: its place and its name as the client wrote it,
+    /// in JSON's escapes.
+    pub field: Option<String>,
 }
 
 impl Refusal {
     /// A refusal without retry time or quota.
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, detail: detail.into(), retry_after: None, quota: None }
+        Self { reason, detail: detail.into(), retry_after: None, quota: None, field: None }
     }
 
     /// Says when to try again.
@@ -273,6 +291,8 @@ mod tests {
             (Reason::Reputation, 403, "deny"),
             (Reason::NoReplica, 503, "error"),
             (Reason::UpstreamTimeout, 504, "error"),
+            (Reason::Field(422), 422, "block"),
+            (Reason::MediaType, 415, "block"),
         ] {
             assert_eq!((reason.status(), reason.action().as_str()), (status, action), "{reason:?}");
         }

@@ -3,7 +3,7 @@
 //! Identifiers of rules, the action, the status and who asked are never cut away. Texts are cut each to its own limit,
 //! and all together to the event's: the rules' texts come first, then the request's, then its headers.
 
-use super::event::{Event, Finding, RuleMatch, Tls};
+use super::event::{Event, FieldFound, Finding, RuleMatch, Tls};
 use super::redact::{Known, Redactor};
 use super::text;
 use crate::verdict::{Action, Mode};
@@ -27,6 +27,8 @@ const MAX_HEADERS: usize = 256;
 const MAX_RULES: usize = 1024;
 const MAX_TAGS: usize = 64;
 const MAX_FINDINGS: usize = 32;
+/// Most fields.
+const MAX_FIELDS: usize = 128;
 const MAX_SCORES: usize = 64;
 
 /// Writes `event` to `out` as one line of JSON with its line end, about `max_event` bytes or less.
@@ -281,6 +283,8 @@ struct Own<'a> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<FindingLine>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<FieldLine>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     scores: BTreeMap<&'a str, i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -298,6 +302,16 @@ struct FindingLine {
     reason: &'static str,
     detail: String,
     enforced: bool,
+}
+
+#[derive(Serialize)]
+struct FieldLine {
+    place: &'static str,
+    name: String,
+    class: String,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    detail: String,
 }
 
 /// In nanoseconds, as `event.duration`.
@@ -351,6 +365,7 @@ impl<'a> Line<'a> {
         let reason = enforced.map(|finding| pen.text(finding.detail.as_bytes(), MAX_MESSAGE));
         let findings = event.findings.iter().take(MAX_FINDINGS).map(|finding| found(finding, &mut pen)).collect();
         let rules = event.rules.iter().take(MAX_RULES).map(|rule| matched(rule, &mut pen)).collect();
+        let fields = event.fields.iter().take(MAX_FIELDS).map(|field| held(field, &mut pen)).collect();
         let url = url(event, &mut pen);
         let method = pen.text(&event.method, MAX_NAME);
         let referrer = field(event, "referer", &mut pen);
@@ -408,6 +423,7 @@ impl<'a> Line<'a> {
                 stage: enforced.map(|finding| finding.stage.as_str()),
                 reason: enforced.map(|finding| finding.reason.as_str()),
                 findings,
+                fields,
                 scores: event.scores.iter().take(MAX_SCORES).map(|(name, score)| (&**name, *score)).collect(),
                 cache: event.cache.map(|cache| cache.as_str()),
                 replica: event.replica.as_deref(),
@@ -451,6 +467,16 @@ fn found(finding: &Finding, pen: &mut Pen<'_>) -> FindingLine {
         reason: finding.reason.as_str(),
         detail: pen.text(finding.detail.as_bytes(), MAX_MESSAGE),
         enforced: finding.enforced,
+    }
+}
+
+fn held(field: &FieldFound, pen: &mut Pen<'_>) -> FieldLine {
+    FieldLine {
+        place: field.place,
+        name: pen.text(&field.name, MAX_NAME),
+        class: pen.text(&field.class, MAX_NAME),
+        verdict: field.verdict,
+        detail: pen.text(&field.detail, MAX_MESSAGE),
     }
 }
 

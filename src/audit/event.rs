@@ -129,6 +129,21 @@ pub struct RuleMatch {
     pub value: Bytes,
 }
 
+/// One field of a request that the policy says something of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldFound {
+    /// Where it stands: `query`, `json`, …
+    pub place: &'static str,
+    /// Its name, as the client wrote it.
+    pub name: Bytes,
+    /// Its class, as the policy spells it.
+    pub class: Bytes,
+    /// `fits`, `doubtful`, `attack` or `misfit`.
+    pub verdict: &'static str,
+    /// Why, unless it fits.
+    pub detail: Bytes,
+}
+
 /// How long things took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Durations {
@@ -198,6 +213,8 @@ pub struct Event {
     pub findings: Vec<Finding>,
     /// Every rule that matched and logs, in order.
     pub rules: Vec<RuleMatch>,
+    /// What fields of the request are for, and how they were found.
+    pub fields: Vec<FieldFound>,
     /// Anomaly scores by name, as `inbound`, `sqli`.
     pub scores: Vec<(Cow<'static, str>, i64)>,
     /// What the cache did.
@@ -236,6 +253,7 @@ impl Event {
             status: 0,
             findings: Vec::new(),
             rules: Vec::new(),
+            fields: Vec::new(),
             scores: Vec::new(),
             cache: None,
             replica: None,
@@ -264,8 +282,10 @@ impl Event {
             .sum();
         let findings: usize = self.findings.iter().map(|f| f.detail.len() + size_of::<Finding>()).sum();
         let scores = self.scores.len() * size_of::<(Cow<'static, str>, i64)>();
+        let text = |f: &FieldFound| f.name.len() + f.class.len() + f.detail.len();
+        let fields: usize = self.fields.iter().map(|f| text(f) + size_of::<FieldFound>()).sum();
         let own = size_of::<Self>() + self.method.len() + self.target.len() + self.host.len();
-        own + headers + rules + findings + scores
+        own + headers + rules + findings + fields + scores
     }
 }
 
@@ -323,6 +343,13 @@ pub(super) mod tests {
             tags: vec!["attack-sqli".into(), "OWASP_CRS".into()],
             variable: "ARGS:q".into(),
             value: "1' or 1=1".into(),
+        }];
+        event.fields = vec![FieldFound {
+            place: "query",
+            name: "q".into(),
+            class: "short(300)".into(),
+            verdict: "attack",
+            detail: "sql: break-out `quote and a condition`".into(),
         }];
         event.scores = vec![("inbound".into(), 10), ("sqli".into(), 10)];
         event.cache = Some(CacheStatus::Miss);

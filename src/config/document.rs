@@ -32,6 +32,8 @@ pub struct Document {
     pub limits: limit::Settings,
     /// Routes; the longest path that matches decides, in whatever order they stand.
     pub route: Vec<policy::RouteSettings>,
+    /// What the fields of requests are for.
+    pub policy: policy::Settings,
     /// Inspection by rules.
     pub waf: inspect::Settings,
     /// The response cache.

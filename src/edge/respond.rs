@@ -39,10 +39,13 @@ pub(crate) fn refusal(refusal: &Refusal, id: &RequestId, head: Option<&HeaderMap
         page(status, title, text, id)
     } else {
         headers.push(("content-type", "application/problem+json".to_owned()));
-        serde_json::json!({
+        let mut problem = serde_json::json!({
             "type": "about:blank", "title": title, "status": status, "detail": text, "request_id": id.as_str(),
-        })
-        .to_string()
+        });
+        if let (Some(field), Some(problem)) = (&refusal.field, problem.as_object_mut()) {
+            problem.insert("field".into(), field.as_str().into());
+        }
+        problem.to_string()
     };
     if let Some(after) = refusal.retry_after {
         headers.push(("retry-after", seconds_up(after).to_string()));

@@ -8,13 +8,15 @@ use super::heavy;
 use super::hold::{self, Body, Held};
 use crate::audit::Stage;
 use crate::facts::{RequestId, UserKey};
-use crate::inspect::{Origin, RawHead};
+use crate::inspect::{Origin, Purposes, RawHead};
+use crate::policy::field::{Found, Match};
 use crate::reputation::Standing;
 use crate::request::{Request, wire};
-use crate::snapshot::Kept;
+use crate::snapshot::{Kept, Snapshot};
 use crate::telemetry::{LimitDecision, ReputationDecision};
 use crate::verdict::{Mode, Reason, Refusal};
 use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Proof that a request passed every station on the way in, with its body as it may go on. Only this module makes one,
@@ -80,25 +82,108 @@ pub async fn admit(
         show(x);
         return Break(refusal);
     }
-    hold::may_come(&x.headers, &route, &s)?;
+    let known = match (route.inspect, &x.request) {
+        (true, Some(request)) => operation(&s, request),
+        _ => Ok(None),
+    };
+    let known = x.settle(Stage::Policy, s.config.document.policy.mode, known)?.flatten();
+    let limit = hold::limit(&route, known.as_ref(), &s);
+    hold::may_come(&x.headers, limit)?;
 
     if route.inspect && begin(x) {
+        if let (Some(inspection), Some(known)) = (&mut x.inspection, &known) {
+            inspection.hold_against(&known.purposes);
+        }
         x.inspect(Stage::RequestHead, |inspection| inspection.head())?;
+        if x.inspection.as_ref().is_some_and(|inspection| inspection.fields_refuse()) {
+            // The rules have their say first: what they call an attack is answered as one.
+            if s.config.document.policy.mode == Mode::Enforce {
+                x.inspect(Stage::RequestBody, |inspection| inspection.body(&[]))?;
+            }
+            fields(x)?;
+        }
     }
     x.stage = Stage::RequestBody;
     let wants_body = x.inspection.as_ref().is_some_and(|inspection| inspection.wants_body());
     let held = if wants_body {
-        let (held, bytes) = hold::hold(body, &x.headers, hold::limit(&route, &s), &s.times, kept).await?;
+        let (held, bytes) = hold::hold(body, &x.headers, limit.unwrap_or(u64::MAX), &s.times, kept).await?;
         x.bytes_in = bytes;
         held
     } else {
-        Held::Streaming { at_most: route.max_body.map(|size| size.0) }
+        let of_operation = known.as_ref().and_then(|known| known.max_body);
+        Held::Streaming { at_most: route.max_body.map(|size| size.0).into_iter().chain(of_operation).min() }
     };
+    let bytes = held.bytes();
+    if let Some(known) = known.filter(|_| !bytes.is_empty()) {
+        let taken = known.takes_body(&x.headers);
+        x.settle(Stage::Policy, known.purposes.mode, taken)?;
+    }
     if x.inspection.is_some() {
-        let bytes = held.bytes();
         x.inspect(Stage::RequestBody, |inspection| heavy::run(bytes.len(), || inspection.body(bytes)))?;
+        fields(x)?;
     }
     Continue(Admitted { body: held })
+}
+
+/// What the policy says of a request.
+pub(super) struct Known {
+    purposes: Purposes,
+    /// Most bytes of its body, if the policy says so.
+    pub(super) max_body: Option<u64>,
+    /// The operation's media types; none: every one.
+    content: Vec<gatehouse_waf::field::MediaRange>,
+}
+
+impl Known {
+    /// Whether it takes a body of the type that it says it is.
+    fn takes_body(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {
+        let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        if self.content.is_empty() || self.content.iter().any(|range| range.fits(kind)) {
+            return Ok(());
+        }
+        Err(Refusal::new(Reason::MediaType, "the operation does not take a body of this media type"))
+    }
+}
+
+/// What the fields of a request are for, if there is a policy of fields.
+fn operation(s: &Snapshot, request: &Request) -> Result<Option<Known>, Refusal> {
+    let Some(policy) = &s.fields else { return Ok(None) };
+    let mode = s.config.document.policy.mode;
+    let of = |found: Match<'_, '_>| Known {
+        purposes: Purposes {
+            fields: Arc::clone(found.operation().fields()),
+            path: found
+                .parameters()
+                .map(|(name, value, purpose)| (name.into(), value.into(), purpose.clone()))
+                .collect(),
+            mode,
+        },
+        max_body: found.operation().max_body().map(|size| size.0),
+        content: found.operation().content().to_vec(),
+    };
+    let other = || Known {
+        purposes: Purposes { fields: Arc::clone(policy.other()), path: Vec::new(), mode },
+        max_body: None,
+        content: Vec::new(),
+    };
+    match policy.find(request.method(), request.path()) {
+        Found::Operation(found) => Ok(Some(of(found))),
+        // Browsers ask before they send (Fetch, "CORS-preflight request"); no policy need name that.
+        Found::OtherMethod | Found::Unknown if request.method() == http::Method::OPTIONS => Ok(Some(other())),
+        Found::OtherMethod => Err(Refusal::new(Reason::MethodNotAllowed, "no operation of this path takes it")),
+        Found::Unknown if policy.refuses_unknown() => Err(Refusal::new(Reason::Policy, "no operation has this path")),
+        Found::Unknown => Ok(Some(other())),
+    }
+}
+
+/// Refuses for the first field that is not what it should be.
+fn fields(x: &mut Exchange) -> ControlFlow<Refusal> {
+    let mode = x.snapshot.config.document.policy.mode;
+    let refusal = x.inspection.as_mut().and_then(|inspection| inspection.field());
+    let stage = x.stage;
+    x.settle::<()>(Stage::Policy, mode, refusal.map_or(Ok(()), Err))?;
+    x.stage = stage;
+    Continue(())
 }
 
 /// Who is it, and is that address welcome?

@@ -4,6 +4,7 @@
 //! the time of all of it, and the rate it comes at (408). A body that declares itself too large is refused before a
 //! byte of it is read; `100 Continue` is sent only once the body is wanted.
 
+use super::admit::Known;
 use crate::config::TimeoutSettings;
 use crate::policy::Route;
 use crate::snapshot::{Kept, Snapshot};
@@ -59,9 +60,12 @@ impl Held {
     }
 }
 
-/// The largest body this route takes.
-pub(super) fn limit(route: &Route, s: &Snapshot) -> u64 {
-    route.max_body.map_or(s.inspect.max_body().0, |size| size.0)
+/// The largest body this route and operation take; `None` where nothing has to read it and nothing is said.
+pub(super) fn limit(route: &Route, known: Option<&Known>, s: &Snapshot) -> Option<u64> {
+    let inspected = route.inspect && s.inspect.enabled();
+    let general = inspected.then(|| s.inspect.max_body().0);
+    let of_route = route.max_body.map(|size| size.0).or(general);
+    known.and_then(|known| known.max_body).into_iter().chain(of_route).min()
 }
 
 /// How long a body says it is.
@@ -70,11 +74,8 @@ fn declared(headers: &http::HeaderMap) -> Option<u64> {
 }
 
 /// Refuses what declares itself too large, before anything is read.
-pub(super) fn may_come(headers: &http::HeaderMap, route: &Route, s: &Snapshot) -> ControlFlow<Refusal> {
-    let declared = declared(headers);
-    let inspected = route.inspect && s.inspect.enabled();
-    let limit = if inspected { Some(limit(route, s)) } else { route.max_body.map(|size| size.0) };
-    match (declared, limit) {
+pub(super) fn may_come(headers: &http::HeaderMap, limit: Option<u64>) -> ControlFlow<Refusal> {
+    match (declared(headers), limit) {
         (Some(declared), Some(limit)) if declared > limit => Break(too_large(limit)),
         _ => Continue(()),
     }

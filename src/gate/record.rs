@@ -2,7 +2,7 @@
 
 use super::Gate;
 use super::exchange::Exchange;
-use crate::audit::{self, Event, RuleMatch, Severity, Tls};
+use crate::audit::{self, Event, FieldFound, RuleMatch, Severity, Tls};
 use crate::telemetry::WafPhase;
 use crate::verdict::Action;
 use bytes::Bytes;
@@ -92,6 +92,7 @@ fn event(x: &mut Exchange, action: Action, total: Duration) -> Event {
     if let Some(inspection) = &x.inspection {
         event.rules = inspection.matches().map(rule).collect();
         event.scores = inspection.scores();
+        event.fields = inspection.fields().iter().map(field).collect();
     }
     event.cache = x.cache;
     event.replica = x.replica.clone();
@@ -109,6 +110,18 @@ fn event(x: &mut Exchange, action: Action, total: Duration) -> Event {
         ..Tls::default()
     });
     event
+}
+
+fn field(note: &gatehouse_waf::FieldNote) -> FieldFound {
+    let fits = note.verdict == gatehouse_waf::FieldVerdict::Fits;
+    let of_name = if note.of_name { "the name itself: " } else { "" };
+    FieldFound {
+        place: note.place.as_str(),
+        name: Bytes::copy_from_slice(note.name.as_bytes()),
+        class: Bytes::copy_from_slice(note.class().as_bytes()),
+        verdict: note.verdict.as_str(),
+        detail: if fits { Bytes::new() } else { Bytes::from(format!("{of_name}{}", note.verdict)) },
+    }
 }
 
 fn rule(matched: &gatehouse_waf::RuleMatch) -> RuleMatch {

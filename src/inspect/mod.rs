@@ -61,6 +61,17 @@ pub struct Origin<'a> {
     pub at: SystemTime,
 }
 
+/// What the fields of a request are for.
+#[derive(Clone)]
+pub struct Purposes {
+    /// By name.
+    pub fields: Arc<waf::field::Fields>,
+    /// Parameters in the path: name, value, and what it is for.
+    pub path: Vec<(Box<str>, Box<str>, Arc<waf::field::Purpose>)>,
+    /// Whether what a field is not is refused or only recorded.
+    pub mode: Mode,
+}
+
 /// A request's head as it was sent.
 pub struct RawHead<'a> {
     /// Any bytes.
@@ -162,7 +173,7 @@ impl Inspect {
             transaction.request_header(name, value);
         }
         let (response_bodies, on_budget) = (self.response_bodies, self.on_budget);
-        Some(Inspection { transaction, response_bodies, on_budget, overrun_told: false })
+        Some(Inspection { transaction, response_bodies, on_budget, overrun_told: false, fields_told: false })
     }
 }
 
@@ -173,9 +184,46 @@ pub struct Inspection {
     on_budget: OnBudget,
     /// Whether it was told that the work limit was reached.
     overrun_told: bool,
+    /// Whether a field was told that is not what it should be.
+    fields_told: bool,
 }
 
 impl Inspection {
+    /// What the request's fields are for; before its head is judged.
+    pub fn hold_against(&mut self, purposes: &Purposes) {
+        self.transaction.hold_against(Arc::clone(&purposes.fields));
+        for (name, value, purpose) in &purposes.path {
+            self.transaction.path_parameter(name, value.as_bytes(), purpose);
+        }
+    }
+
+    /// Once, what the first field that is not what it should be is refused for: 403 for an attack, else 422.
+    pub fn field(&mut self) -> Option<Refusal> {
+        if self.fields_told {
+            return None;
+        }
+        let note = self.transaction.field_refusal()?;
+        self.fields_told = true;
+        let mut refusal = match note.verdict {
+            waf::FieldVerdict::Attack(_) => Refusal::new(Reason::Field(403), note.to_string()),
+            _ => Refusal::new(Reason::Field(422), note.to_string()),
+        };
+        if refusal.reason.status() == 422 {
+            refusal.field = Some(format!("{} {}", note.place, note.name));
+        }
+        Some(refusal)
+    }
+
+    /// Whether the request will be refused for a field, so that its body need not be read.
+    pub fn fields_refuse(&self) -> bool {
+        self.transaction.field_refusal().is_some()
+    }
+
+    /// The verdicts on fields.
+    pub fn fields(&self) -> &[waf::FieldNote] {
+        self.transaction.field_notes()
+    }
+
     /// Phase 1: the head.
     ///
     /// # Errors

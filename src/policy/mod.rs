@@ -11,8 +11,10 @@
 pub mod field;
 pub mod openapi;
 mod route;
+mod settings;
 
 pub use route::{Route, RouteSettings};
+pub use settings::Settings;
 
 use crate::facts::RouteName;
 use crate::fault::Fault;

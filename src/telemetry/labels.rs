@@ -200,6 +200,8 @@ impl Label for Reason {
         Self::Internal,
         Self::Aborted,
         Self::NotStored,
+        Self::MediaType,
+        Self::Field(422),
     ];
 
     fn text(self) -> &'static str {
@@ -229,6 +231,8 @@ impl Label for Reason {
             Self::Internal => 18,
             Self::Aborted => 19,
             Self::NotStored => 20,
+            Self::MediaType => 21,
+            Self::Field(_) => 22,
         }
     }
 }

@@ -223,7 +223,13 @@ impl<'s> Builder<'s> {
             json: JsonTree::empty(&other(unknown, "json")),
             body: None,
         };
-        Ok(FieldPolicy { name: name.into(), operations, paths, other, refuses: route.spec() == "refuse" })
+        Ok(FieldPolicy {
+            name: name.into(),
+            operations,
+            paths,
+            other: Arc::new(other),
+            refuses: route.spec() == "refuse",
+        })
     }
 
     /// `[policy]`, which one file may have.
@@ -325,7 +331,7 @@ impl<'s> Builder<'s> {
             content,
             max_body,
             parameters,
-            fields,
+            fields: Arc::new(fields),
             place: self.book.show(path.place()),
         })
     }

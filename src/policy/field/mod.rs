@@ -26,7 +26,7 @@
 //! path = "/api/tasks/{task_id}"  # {name...} at the end: all that remains
 //! methods = ["GET", "PUT"]       # GET takes HEAD too
 //! name = "task"                  # for audit events; else methods and path
-//! content = ["application/json"] # of bodies, others get 415; else what the fields below need
+//! content = ["application/json", "multipart/form-data"]    # others get 415; left out: what the fields below need
 //! max_body = "2MiB"
 //! path_fields.task_id = "uuid"   # beats [path_fields]
 //! query.status = "enum(todo, doing, review, done)?"
@@ -55,10 +55,11 @@ pub use load::{Loaded, load};
 pub use operation::{Match, Operation};
 
 use super::Policy;
-use crate::fault::{Fault, Place};
+use crate::fault::Fault;
 use gatehouse_waf::field::Fields;
 use http::Method;
 use paths::{Hit, Paths, Segment};
+use std::sync::Arc;
 
 /// A field policy.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ pub struct FieldPolicy {
     name: Box<str>,
     operations: Vec<Operation>,
     paths: Paths,
-    other: Fields,
+    other: Arc<Fields>,
     refuses: bool,
 }
 
@@ -113,7 +114,7 @@ impl FieldPolicy {
     }
 
     /// The fields of requests that no operation takes, unless [`refuses_unknown`](Self::refuses_unknown).
-    pub fn other(&self) -> &Fields {
+    pub fn other(&self) -> &Arc<Fields> {
         &self.other
     }
 
@@ -141,15 +142,7 @@ impl FieldPolicy {
                 faults.push(fault);
             }
         }
-        faults.sort_by(|a, b| line(a).cmp(&line(b)));
         faults
-    }
-}
-
-fn line(fault: &Fault) -> usize {
-    match &fault.place {
-        Place::File { line, .. } => *line,
-        Place::Key(_) => 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::paths::Segment;
 use crate::fault::Fault;
 use crate::units::ByteSize;
-use gatehouse_waf::field::{Expect, Fields, MediaRange, Purpose};
+use gatehouse_waf::field::{Fields, MediaRange, Purpose};
 use http::Method;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub struct Operation {
     pub(super) content: Box<[MediaRange]>,
     pub(super) max_body: Option<ByteSize>,
     pub(super) parameters: Box<[Parameter]>,
-    pub(super) fields: Fields,
+    pub(super) fields: Arc<Fields>,
     /// The place of its path, with nothing said of it.
     pub(super) place: Fault,
 }
@@ -76,7 +76,7 @@ impl Operation {
     }
 
     /// All other fields.
-    pub fn fields(&self) -> &Fields {
+    pub fn fields(&self) -> &Arc<Fields> {
         &self.fields
     }
 }
@@ -94,8 +94,8 @@ impl<'p, 'r> Match<'p, 'r> {
         self.operation
     }
 
-    /// The parameters in the path: name, value as the canonical path has it, and what the value is held against.
-    pub fn parameters(&self) -> impl Iterator<Item = (&'p str, &'r str, Expect<'p>)> + use<'p, 'r> {
+    /// The parameters in the path: name, value as the canonical path has it, and what it is for.
+    pub fn parameters(&self) -> impl Iterator<Item = (&'p str, &'r str, &'p Arc<Purpose>)> + use<'p, 'r> {
         let below = self.path.strip_prefix('/').unwrap_or(self.path);
         self.operation.parameters.iter().map(move |parameter| {
             let value = if parameter.rest {
@@ -103,7 +103,7 @@ impl<'p, 'r> Match<'p, 'r> {
             } else {
                 below.split('/').nth(parameter.at)
             };
-            (&*parameter.name, value.unwrap_or_default(), parameter.purpose.expect())
+            (&*parameter.name, value.unwrap_or_default(), &parameter.purpose)
         })
     }
 }

@@ -159,7 +159,7 @@ fn every_field_has_its_class() {
     assert!(!fields.json.root().member(b"order").takes(Kind::String));
 
     let docs = found(&policy, "POST", "/api/projects/p/docs").unwrap();
-    assert!(docs.parameters().all(|(_, _, expect)| matches!(expect, Expect::Class(_))));
+    assert!(docs.parameters().all(|(_, _, purpose)| matches!(purpose.expect(), Expect::Class(_))));
     assert!(docs.operation().fields().json.root().member(b"n").takes(Kind::String));
     assert!(docs.operation().takes_content(b"application/json") && !docs.operation().takes_content(b"text/plain"));
     // The same for all that have none of their own.
@@ -445,6 +445,16 @@ fn operations_that_no_request_reaches() {
         assert_eq!(faults.is_empty(), reached, "{path} {faults:?}");
         assert!(faults.iter().all(|fault| fault.starts_with("p.toml:3:9: no request reaches this operation: route ")));
     }
+}
+
+#[test]
+fn the_example_of_the_manual_builds() {
+    let lines = include_str!("mod.rs").lines().skip_while(|line| *line != "//! ```toml").skip(1);
+    let example: Vec<&str> =
+        lines.take_while(|line| *line != "//! ```").map(|line| line.trim_start_matches("//!")).collect();
+    let policy = build(&example.join("\n")).unwrap_or_else(|faults| panic!("{:#?}", said(faults)));
+    let task = found(&policy, "PUT", "/api/tasks/7").unwrap().operation();
+    assert_eq!((example.len() > 30, task.name()), (true, "task"));
 }
 
 #[test]

@@ -19,7 +19,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Most lines of fields in the whole draft.
-const MAX_LINES: usize = 50_000;
+const MAX_LINES: usize = 30_000;
+
+/// Most operations, a few below what a policy may have.
+const MAX_BLOCKS: usize = 9_000;
+
+/// Longest name of a field, in bytes; what has a longer one is left out.
+const MAX_NAME: usize = 256;
+
+/// Beside a parameter in a path that the document does not describe.
+const UNDESCRIBED: &str = "the document does not describe it";
 
 /// The methods an OpenAPI path may have, but for TRACE, which is never forwarded.
 const METHODS: [(&str, &str); 7] = [
@@ -187,7 +196,7 @@ impl<'d> Drafter<'d> {
         let mut blocks: Vec<Block> = Vec::new();
         for (key, method) in METHODS {
             let Some(operation) = item.get(key).and_then(Value::as_object) else { continue };
-            if self.lines > MAX_LINES {
+            if self.lines > MAX_LINES || self.blocks.len() > MAX_BLOCKS {
                 self.left_out.push(format!("{method} {template}: the draft is long enough"));
                 continue;
             }
@@ -227,15 +236,14 @@ impl<'d> Drafter<'d> {
             };
             let text = |key: &str| parameter.get(key).and_then(Value::as_str);
             if let (Some(name), Some(place)) = (text("name"), text("in"))
+                && name.len() <= MAX_NAME
                 && seen.insert((name, place))
             {
                 self.parameter(name, place, parameter, names, &mut what);
             }
         }
         for (_, name) in names {
-            what.path_fields
-                .entry(name.clone())
-                .or_insert_with(|| Guess::checked("short(200)", "the document does not describe it"));
+            what.path_fields.entry(name.clone()).or_insert_with(|| Guess::checked("short(200)", UNDESCRIBED));
         }
         if let Some(body) = operation.get("requestBody").and_then(|body| self.reader.resolve(body)) {
             self.reader.cut = false;
@@ -290,7 +298,7 @@ impl<'d> Drafter<'d> {
     fn body(&mut self, body: &'d Value, what: &mut Described) {
         let Some(content) = body.get("content").and_then(Value::as_object) else { return };
         let mut whole = None;
-        for (media, described) in content {
+        for (media, described) in content.iter().take(50) {
             let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             let schema = described.get("schema");
             if gatehouse_waf::field::MediaRange::parse(&essence).is_err() {
@@ -366,26 +374,36 @@ impl<'d> Drafter<'d> {
             }
         }
         for block in &self.blocks {
-            block.print(&shared, &mut out);
+            block.print(&mut out);
         }
         out
     }
 
-    /// The parameters in paths that have one class wherever they are.
+    /// The parameters in paths that have one class wherever they are described. Where they are not, they have it too.
     fn share(&mut self) -> BTreeMap<String, Guess> {
         let mut shared: BTreeMap<String, Option<Guess>> = BTreeMap::new();
-        for (name, guess) in self.blocks.iter().flat_map(|block| &block.what.path_fields) {
+        let described = |guess: &Guess| guess.check.as_deref() != Some(UNDESCRIBED);
+        let all = || self.blocks.iter().flat_map(|block| &block.what.path_fields);
+        for (name, guess) in all().filter(|(_, guess)| described(guess)) {
             let first = shared.entry(name.clone()).or_insert_with(|| Some(guess.clone()));
             if first.as_ref().is_some_and(|first| first.spec != guess.spec) {
                 *first = None;
             }
         }
-        shared.into_iter().filter_map(|(name, guess)| Some((name, guess?))).collect()
+        for (name, guess) in all() {
+            shared.entry(name.clone()).or_insert_with(|| Some(guess.clone()));
+        }
+        let shared: BTreeMap<String, Guess> =
+            shared.into_iter().filter_map(|(name, guess)| Some((name, guess?))).collect();
+        for block in &mut self.blocks {
+            block.what.path_fields.retain(|name, _| !shared.contains_key(name));
+        }
+        shared
     }
 }
 
 impl Block {
-    fn print(&self, shared: &BTreeMap<String, Guess>, out: &mut String) {
+    fn print(&self, out: &mut String) {
         let what = &self.what;
         out.push('\n');
         for note in what.notes.iter().take(20) {
@@ -401,7 +419,7 @@ impl Block {
             let _ = write!(out, "body = {}", toml_text(&body.spec));
             write_check(out, body.check.as_deref());
         }
-        for (name, guess) in what.path_fields.iter().filter(|(name, _)| !shared.contains_key(*name)) {
+        for (name, guess) in &what.path_fields {
             out.push_str("path_fields.");
             Line::new(name, guess.clone()).write(out);
         }

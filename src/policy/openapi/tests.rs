@@ -50,7 +50,7 @@ const SHOP: &str = r##"{
     "/api/raw": {"put": {"requestBody": {"content": {"text/plain": {"schema": {"type": "string"}}}}},
       "post": {"requestBody": {"content": {"application/octet-stream": {}}}}},
     "/api/odd?x#y": {"get": {}},
-    "/api/plants/{id}": {"get": {}, "patch": {}}
+    "/api/plants/{z}": {"get": {}, "patch": {}}
   },
   "components": {"schemas": {
     "PlantUpdate": {"type": "object", "required": ["title"], "properties": {
@@ -93,9 +93,10 @@ fn a_draft_says_what_the_document_does_and_marks_its_guesses() {
     assert_eq!(policy.name(), "garden-1m-shop");
     for want in [
         "# left out: /api/odd?x#y: no request has such a path\n",
-        "# left out: GET /api/plants/{plant_id}: another spelling of this path has it\n",
+        "# left out: GET /api/plants/{z}: another spelling of this path has it\n",
         "\n[path_fields]\nname_jpg = \"short(200)\"  # check: the document does not describe it\nplant_id = \"uuid\"\n",
-        "path = \"/api/plants/{id}\"\nmethods = [\"GET\"]\n",
+        "path = \"/api/plants/{plant_id}\"\nmethods = [\"GET\"]\nquery.include",
+        "path = \"/api/plants/{plant_id}\"\nmethods = [\"PATCH\"]\n\n",
         "query.include = \"enum(soil, sun)?\"\n",
         "headers.if-none-match = \"short(1024)?\"  # check: the document sets no bound\n",
         "cookies.session = \"short(64)?\"\n",
@@ -251,6 +252,15 @@ fn hostile_documents_are_bounded_and_build() {
         assert!(draft.contains(want), "{name}: {want}\n{}", draft.get(..3000).unwrap_or(&draft));
         assert!(draft.len() < 1 << 20, "{name}: {} bytes", draft.len());
     }
+    // More paths than a policy may have operations, and names without end.
+    let paths: Vec<String> = (0..12_000).map(|n| format!(r#""/p{n}": {{"get": {{}}}}"#)).collect();
+    let draft = drafted(&format!(r#"{{"openapi": "3.0.0", "paths": {{{}}}}}"#, paths.join(",")));
+    assert_eq!(built(&draft).operations().len(), 9_001);
+    let long = "x".repeat(100_000);
+    let draft =
+        drafted(&with_body(&format!(r#"{{"properties": {{"{long}": {{}}, "a": {{"enum": ["{long}"]}}}}}}"#), ""));
+    built(&draft);
+    assert!(draft.len() < 10_000 && draft.contains("$.a"));
     // Everything that can be missing, or be of the wrong kind.
     for document in [
         r#"{"openapi": "3.0.0", "info": 3, "servers": "x", "paths": {"/a": 1, "b": {}, "/c": {"get": 1, "post": {"parameters": 3, "requestBody": []}}}}"#,

@@ -50,9 +50,10 @@ pub enum FieldPlace {
     Body,
 }
 
-impl fmt::Display for FieldPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl FieldPlace {
+    /// One word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Path => "path",
             Self::Query => "query",
             Self::Header => "header",
@@ -61,7 +62,13 @@ impl fmt::Display for FieldPlace {
             Self::Json => "json",
             Self::File => "file",
             Self::Body => "body",
-        })
+        }
+    }
+}
+
+impl fmt::Display for FieldPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -52,6 +52,10 @@ fn is_quotation(text: &[u8], at: usize, before: Option<u8>, quote: u8) -> bool {
     let ends = inside.get(length + 1).is_none_or(|byte| b" ,.;:!?)]}\n".contains(byte));
     let worded = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
     let content = inside.get(..length);
+    // `'&&'` in a sentence.
+    if ends && before.is_some() && (1..=3).contains(&length) {
+        return true;
+    }
     ends && worded(inside.first()) && content.and_then(<[u8]>::last).is_some_and(|byte| !byte.is_ascii_whitespace())
 }
 

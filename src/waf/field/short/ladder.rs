@@ -2,7 +2,7 @@
 //!
 //! Every step is tried on every text, four steps deep; a step that changes nothing gives no text, and no text is given
 //! twice. Together they are at most [`FACTOR`] times the value's bytes and [`FREE`], and at most [`TEXTS`]; a ladder
-//! that would go on says so ([`Ladder::ran_out`]). Each step is one pass over the text. They live in [`super::steps`]
+//! that would go on says so ([`Ladder::ran_out`]). Each step is one pass over the text. They live in `steps`
 //! by what they undo: encodings of bytes, and ways of writing that an interpreter sees through.
 
 use super::steps::{encoding, writing};

@@ -1,15 +1,16 @@
 //! Reads short human text (a search box, a title, a name) and says whether it is an attack on whoever reads it next.
 //!
 //! Rules that look for single words refuse people who write *about* code. This reader weighs instead: every shape
-//! ([`shape`], one file for each family of attacks) has a weight, from what needs company to what no ordinary text has,
+//! (`shape`, one file for each family of attacks) has a weight, from what needs company to what no ordinary text has,
 //! and only together do the shapes of one text make an [`Verdict::Attack`]: a break-out and what it is for, a command
 //! with the argument that makes it one, a tag with a handler that runs by itself. What a decoder behind the gate might
-//! make of the value is read as well, step by step ([`ladder`]), and weighs more the harder it was hidden.
+//! make of the value is read as well, step by step (`ladder`), and weighs more the harder it was hidden.
 //!
 //! In goes the value as the application will see it first, any bytes. Out comes a [`Reading`]. A value of letters,
-//! digits and mild punctuation without a trigger word ([`plain`]) is read once and costs nothing more. All else is
-//! linear: a fixed number of automata over the value and over what the ladder makes of it, at most [`ladder::FACTOR`]
-//! times its length (4 KiB are free). Fails closed: a value that decodes to more than that is at least
+//! digits and mild punctuation without a trigger word (`plain`) is read once and costs nothing more. All else is
+//! linear: a fixed number of automata over the value and over what the ladder makes of it, at most eight
+//! times its length (4 KiB are free). The automata are built once for the process ([`prepare`]) and keep what they learn
+//! of texts, at most 2 MiB for each of 14 in each thread. Fails closed: a value that decodes to more than that is at least
 //! [`Verdict::Doubtful`].
 
 mod breakout;
@@ -151,6 +152,11 @@ const DOUBTFUL: u8 = 2;
 /// Signs that are reported.
 const REPORTED: usize = 16;
 
+/// Builds the automata, a tenth of a second of work, so that no request waits for them.
+pub fn prepare() {
+    let _ = (Sets::get(), plain::is_plain(b""));
+}
+
 /// Reads one value, as the application will see it. Any bytes, any length; time linear in the length.
 ///
 /// ```
@@ -188,18 +194,42 @@ pub fn read(value: &[u8]) -> Reading {
 }
 
 /// What a text weighs, also without its first word: many shapes ask where a value begins, and a harmless word in front
-/// must not hide them. What is found only so weighs one less.
+/// must not hide them. What is found only so weighs less.
 fn weigh_placed(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
     let whole = weigh(text, after, sets);
     let word = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     match text.get(word..) {
-        Some([b' ', rest @ ..]) if whole.0 < ATTACK && word > 0 && !plain::is_plain(rest) => {
+        Some([b' ', rest @ ..])
+            if whole.0 < ATTACK
+                && word > 0
+                && begins_something(rest)
+                && !is_command(text.get(..word))
+                && !plain::is_plain(rest) =>
+        {
             let (weight, signs) = weigh(rest, after, sets);
-            let weight = weight.saturating_sub(1);
+            let weight = weight.saturating_sub(2);
             if weight > whole.0 { (weight, signs) } else { whole }
         }
         _ => whole,
     }
+}
+
+/// Whether the next word is none: prose goes on with letters and, at most, a comma.
+fn begins_something(rest: &[u8]) -> bool {
+    let word = rest.iter().take_while(|byte| byte.is_ascii_alphabetic() || **byte >= 0x80).count();
+    !matches!(rest.get(word..), None | Some([] | [b' ' | b',', ..] | [b'.' | b':', b' ', ..]))
+        || rest.first().is_some_and(u8::is_ascii_digit)
+}
+
+/// Whether a command line begins with this word: what follows is its argument.
+fn is_command(word: Option<&[u8]>) -> bool {
+    const COMMANDS: &[&str] = &[
+        "cd", "npm", "npx", "yarn", "pnpm", "bun", "uv", "pip", "git", "docker", "kubectl", "make", "cargo", "go",
+        "curl", "wget", "echo", "ls", "cat", "python", "node", "sleep", "sudo", "apt", "brew", "export", "source",
+        "run", "mkdir", "ssh", "find", "grep", "sort", "dir", "ps", "kill", "cp", "mv", "rm", "touch", "chmod", "sh",
+        "bash", "pytest",
+    ];
+    word.is_some_and(|word| COMMANDS.iter().any(|command| word.eq_ignore_ascii_case(command.as_bytes())))
 }
 
 /// What the shapes in one text weigh together.
@@ -209,13 +239,13 @@ fn weigh(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
     breakout::find(text, sets, &mut hits);
     let mut weight = hits.iter().fold(0u8, |sum, hit| sum.saturating_add(hit.weight));
     if weight < ATTACK {
+        // The detectors find shapes in much prose: they count for something only beside a break-out.
         let broke_out = hits.iter().any(|hit| hit.role == Role::BreakOut);
-        // The tokeniser finds shapes of SQL in much prose: it counts for something only beside a break-out.
         if broke_out && reads_as_sql(text) {
             hits.push(Hit { family: Family::Sql, role: Role::Payload, what: "reads as SQL", weight: 1 });
             weight += 1;
         }
-        if weight >= DOUBTFUL && hits.iter().any(|hit| hit.family == Family::Markup) && reads_as_html(text) {
+        if broke_out && hits.iter().any(|hit| hit.family == Family::Markup) && reads_as_html(text) {
             hits.push(Hit { family: Family::Markup, role: Role::Payload, what: "reads as HTML", weight: 1 });
             weight += 1;
         }

@@ -9,13 +9,14 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         BreakOut,
         "up to a file of the system",
-        r"\.\.[/\\]+[^\s'\x22]{0,200}?(?:etc[/\\]+(?:passwd|shadow|group|hosts|issue|motd|crontab|sudoers|ssh|nginx|apache2?|httpd|mysql|php|resolv|fstab|hostname|profile|environment|redis|my\.cnf|os-release)|proc[/\\]+(?:self|version|cpuinfo|\d+|net|cmdline|mounts)|win(?:dows|nt)[/\\]+|(?:win|boot|system|php|my|desktop)\.ini|web-inf|meta-inf|web\.config|\.ht(?:access|passwd)|\.env\b|id_[rd]sa|\.ssh\b|\.git[/\\]|\.svn[/\\]|\.aws\b|wp-config|\.bash\w+|autoexec\.bat|var[/\\]+(?:log|www|lib|mail|run|spool)\b|usr[/\\]+(?:local|share|lib|bin)\b|root[/\\]|boot[/\\]|tmp[/\\]|inetpub|home[/\\]+\w+[/\\]+\.|config(?:uration)?\.php|database\.yml|settings\.py|secrets?\.\w+|localsettings\.php|global\.asa|cmd\.exe|access[._]log|error[._]log|bin[/\\]+(?:id|sh|ls|cat|bash|uname)|dev[/\\]+(?:null|zero|random|fd))",
+        r"\.\.[/\\]+[^\s'\x22]*?(?:etc[/\\]+(?:passwd|shadow|group|hosts|issue|motd|crontab|sudoers|ssh|nginx|apache2?|httpd|mysql|php|resolv|fstab|hostname|profile|environment|redis|my\.cnf|os-release)|proc[/\\]+(?:self|version|cpuinfo|\d+|net|cmdline|mounts)|win(?:dows|nt)[/\\]+|(?:win|boot|system|php|my|desktop)\.ini|web-inf|meta-inf|web\.config|\.ht(?:access|passwd)|\.env\b|id_[rd]sa|\.ssh\b|\.git[/\\]|\.svn[/\\]|\.aws\b|wp-config|\.bash\w+|autoexec\.bat|var[/\\]+(?:log|www|lib|mail|run|spool)\b|usr[/\\]+(?:local|share|lib|bin)\b|root[/\\]|boot[/\\]|tmp[/\\]|inetpub|home[/\\]+\w+[/\\]+\.|config(?:uration)?\.php|database\.yml|settings\.py|secrets?\.\w+|localsettings\.php|global\.asa|cmd\.exe|access[._]log|error[._]log|bin[/\\]+(?:id|sh|ls|cat|bash|uname)|dev[/\\]+(?:null|zero|random|fd))",
     ),
+    shape(2, BreakOut, "nothing but folders up", r"^[./\\]{8,}$"),
     shape(
-        2,
+        1,
         BreakOut,
         "three folders up and no more words",
-        r"^[\w./\\:=?&%-]{0,60}?(?:\.\.[/\\]+){3,}[\w./\\%-]*\x00?[\w.]*$",
+        r"^[\w./\\:=?&%-]*?(?:\.\.[/\\]+){3,}[\w./\\%-]*\x00?[\w.]*$",
     ),
     shape(2, BreakOut, "many folders up", r"(?:\.\.[/\\]+){5}"),
     shape(
@@ -34,7 +35,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "nothing but a file that holds secrets",
-        r"^[\s'\x22/\\;=.]{0,8}(?:file:/{1,3}|[a-z]\w{0,12}=)?/*(?:\./+)*(?:etc/+(?:\./+)*(?:passwd|shadow|sudoers|group|gshadow|issue|master\.passwd|security/\w+)\b|proc/+(?:self|\d+|version|cpuinfo|sys|mounts|net)(?:/+[\w/]*)?|root/\S+|var/+log/+\S+|home/\w+/\.\w+\S*|usr/local/\S{0,40}(?:conf|log)\S*)[-\w./\x00%~]*$",
+        r"^[\s'\x22/\\;=.]{0,8}(?:file:/{1,3}|[a-z]\w{0,12}=)?/*(?:\./+)*(?:etc/+(?:\./+)*(?:passwd|shadow|sudoers|group|gshadow|issue|master\.passwd|security/\w+)\b|proc/+(?:self|\d+|version|cpuinfo|sys|mounts|net)(?:/+[\w/]*)?|root/\S+|var/+log/+\S+|home/\w+/\.\w+\S*|usr/local/\S*(?:conf|log)\S*)[-\w./\x00%~]*$",
     ),
     shape(
         4,
@@ -58,7 +59,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Payload,
         "nothing but a setting of the system",
-        r"^[\s'\x22=]{0,3}/?(?:etc/(?:hosts|hostname|group|fstab|crontab|motd|resolv\.conf|nginx|apache2?|httpd|mysql|php|os-release|profile)[\w./-]*|\.htaccess|\.htpasswd|\.git/(?:config|HEAD|index)|\.svn/\w+|\.aws/credentials|web\.config|wp-config\.php\S*|var/(?:www|lib|run|mail)/\S+|server-status|phpmyadmin/\S*|\.DS_Store|\.bash_history|\.env(?:\.(?:production|local|prod|backup|bak))?)$",
+        r"^[\s'\x22=]{0,3}/?(?:etc/(?:hosts|hostname|group|fstab|crontab|motd|resolv\.conf|nginx|apache2?|httpd|mysql|php|os-release|profile|ssh|ssl)[\w./-]*|\.htaccess|\.htpasswd|\.git/(?:config|HEAD|index)|\.svn/\w+|\.aws/credentials|web\.config|wp-config\.php\S*|var/(?:www|lib|run|mail)/\S+|server-status|phpmyadmin/\S*|\.DS_Store|\.bash_history|\.env(?:\.(?:production|local|prod|backup|bak))?)$",
     ),
     shape(
         3,
@@ -77,9 +78,10 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "wrapper that reads or runs",
-        r"\bphp://(?:filter/|input\b[^\w\s]?$|fd/|temp/|memory/|stdin$)|\bphp://filter|\bexpect://\w|\b(?:phar|compress\.(?:zlib|bzip2)|ogg|ssh2\.\w+|rar|glob|zip)://\S|\bjar:(?:file|https?):\S+!|\bnetdoc:/|\bfile:/{1,3}(?:etc|proc|root|var|c[:|]|windows|boot|dev|home/\w+/\.)|\b(?:resource|read|write|convert\.\w+)=(?:convert\.|php://|\S+\.php\b)|\bdata:(?:text/plain|application/x-httpd-php|;base64|//text/plain|//)[^,]{0,30},\s*(?:<\?|PD9|\S+\()|\bview-source:file|\bfile://\$\{|\burl:file:",
+        r"\bphp://(?:filter/|input\b[^\w\s]?$|fd/|temp/|memory/|stdin$)|\bphp://filter|\bexpect://\w|\b(?:phar|compress\.(?:zlib|bzip2)|ogg|ssh2\.\w+|rar|glob|zip)://\S|\bjar:(?:file|https?):\S+!|\bnetdoc:/|\bfile:/{1,3}(?:etc|proc|root|var|c[:|]|windows|boot|dev|home/\w+/\.)|\b(?:resource|read|write|convert\.\w+)=(?:convert\.|php://|\S+\.php\b)|\bdata:(?:text/plain|application/x-httpd-php|;base64|//text/plain|//)[^,]*,\s*(?:<\?|PD9|\S+\()|\bview-source:file|\bfile://\$\{|\burl:file:",
     ),
-    shape(2, Payload, "wrapper", r"\bphp://(?:input|stdin|output)\b|\bfile:/{2,3}[/\w]|\b(?:data:;base64|data://text)"),
+    shape(1, Payload, "file by a URL", r"\bfile:/{2,3}[/\w]"),
+    shape(2, Payload, "wrapper", r"\bphp://(?:input|stdin|output)\b|\b(?:data:;base64|data://text)"),
     shape(
         4,
         BreakOut,
@@ -87,4 +89,10 @@ pub(super) const SHAPES: &[Shape] = &[
         r"\S\x00(?:\.(?:jpe?g|png|gif|html?|txt|php|pdf|xml|js)|$)|%00\.(?:jpe?g|png|gif|html?|txt|php|pdf)",
     ),
     shape(2, Probe, "NUL", r"\x00"),
+    shape(
+        4,
+        Payload,
+        "settings of Windows",
+        r"\b[a-z]:[/\\]+(?:boot\.ini|autoexec\.bat|(?:windows|winnt)[/\\]+(?:win|system)\.ini|windows[/\\]+system32[/\\]+(?:config|drivers[/\\]+etc)\b)",
+    ),
 ];

@@ -7,7 +7,6 @@ use std::sync::LazyLock;
 pub(super) const RUN: usize = 12;
 
 /// What a byte can begin.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Nothing.
     Mild,
@@ -18,22 +17,14 @@ enum Kind {
     Sharp,
 }
 
-const KINDS: [Kind; 256] = {
-    let mut kinds = [Kind::Sharp; 256];
-    let mut at = 0;
-    while at < 128 {
-        let byte = at as u8;
-        if byte.is_ascii_lowercase() || byte == b'_' {
-            kinds[at] = Kind::Lower;
-        } else if byte.is_ascii_alphanumeric() {
-            kinds[at] = Kind::Mixed;
-        } else if matches!(byte, b' ' | b'.' | b',' | b'-' | b'?' | b'!' | b':' | b'/' | b'#' | b'@' | b'+') {
-            kinds[at] = Kind::Mild;
-        }
-        at += 1;
+fn kind(byte: u8) -> Kind {
+    match byte {
+        b'a'..=b'z' | b'_' => Kind::Lower,
+        b'A'..=b'Z' | b'0'..=b'9' => Kind::Mixed,
+        b' ' | b'.' | b',' | b'-' | b'?' | b'!' | b':' | b'/' | b'#' | b'@' | b'+' => Kind::Mild,
+        _ => Kind::Sharp,
     }
-    kinds
-};
+}
 
 /// Words without which plain bytes make no attack that the shapes know.
 const WORDS: &[&str] = &[
@@ -170,11 +161,11 @@ pub(super) fn is_plain(value: &[u8]) -> bool {
     });
     let (mut run, mut mixed) = (0usize, false);
     for byte in value {
-        match KINDS.get(usize::from(*byte)) {
-            Some(Kind::Mild) => (run, mixed) = (0, false),
-            Some(Kind::Lower) => run += 1,
-            Some(Kind::Mixed) => (run, mixed) = (run + 1, true),
-            _ => return false,
+        match kind(*byte) {
+            Kind::Mild => (run, mixed) = (0, false),
+            Kind::Lower => run += 1,
+            Kind::Mixed => (run, mixed) = (run + 1, true),
+            Kind::Sharp => return false,
         }
         if run >= RUN && mixed {
             return false;

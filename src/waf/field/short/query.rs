@@ -10,7 +10,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         BreakOut,
         "end of an LDAP filter and another",
-        r"^[^(]{0,48}\)\s*(?:%00|\x00)?\(\s*(?:[&|!]\s*\(?\s*)*[a-z][\w;-]{1,30}\s*(?:[~<>:]?=)\s*[^)\s]{0,40}(?:\)|\*|\x00|%00|$)",
+        r"^[^(]*\)\s*(?:%00|\x00)?\(\s*(?:[&|!]\s*\(?\s*)*[a-z][\w;-]+\s*(?:[~<>:]?=)\s*[^)\s]*(?:\)|\*|\x00|%00|$)",
     ),
     shape(
         4,
@@ -22,7 +22,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Probe,
         "LDAP filter",
-        r"\(\s*[&|!]\s*\(+\s*[\w;-]+\s*[~<>]?=|\b(?:objectclass|samaccountname|userpassword|memberof|uid|cn|mail)\s*=\s*\*\s*[)(|&]|^\(\s*(?:objectclass|uid|cn|mail|sn)\s*=\s*[*\w]+\)",
+        r"\(\s*[&|!]\s*\(+\s*[\w;-]+\s*[~<>]?=|\b(?:objectclass|samaccountname|userpassword|memberof|uid|cn|mail)\s*=\s*\*\s*[)(|&]|^\(\s*(?:objectclass|uid|cn|mail|sn)\s*=\s*[*\w]+\)$",
     ),
     shape(2, Probe, "nothing but wild cards", r"^\*(?:\)|\(|\|){1,6}.{0,12}$|^\)\(.{0,12}$|^[\w*]{0,8}\)\(&?\)?$"),
     shape(4, Probe, "probe of a filter", r"^\W{0,4}\*\(\)\|&|^\)\(!\(|^[\w*]{0,12}\)\([&|!]\)?"),
@@ -31,7 +31,7 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Probe,
         "functions over all nodes",
-        r"\b(?:string-length|substring|count|name|local-name|normalize-space|starts-with|contains|translate|concat)\s*\(\s*(?:name\s*\(|local-name\s*\(|//?[\w*]+\[?|/\*|\(/|/child::|parent::|text\(\)|\.\s*,|@\w+\s*,\s*['\x22])|\b(?:ancestor|ancestor-or-self|descendant|descendant-or-self|following|following-sibling|preceding|preceding-sibling|child|parent|self|attribute)::(?:node\(\)|\*|\w+)|\bposition\s*\(\s*\)\s*=|\blast\s*\(\s*\)\s*-?\d*\s*\]",
+        r"\b(?:string-length|substring|count|name|local-name|normalize-space|starts-with|contains|translate|concat)\s*\(\s*(?:name\s*\(|local-name\s*\(|//?[\w*]+\[?|/\*|\(/|/child::|parent::|text\(\)|\.\s*,|@\w+\s*,\s*['\x22])|\b(?:ancestor|ancestor-or-self|descendant|descendant-or-self|following|following-sibling|preceding|preceding-sibling|child|parent|self|attribute)::(?:node\(\)|\*|text\(\))|/(?:ancestor|descendant|following|preceding|child|parent)(?:-or-self|-sibling)?::|\bposition\s*\(\s*\)\s*=|\blast\s*\(\s*\)\s*-?\d*\s*\]",
     ),
     shape(
         3,
@@ -40,7 +40,7 @@ pub(super) const SHAPES: &[Shape] = &[
         r"\]\s*(?:\|\s*//|//?\w+\[)|['\x22]\s*\)?\s*\]\s*(?:\||/)|\|\s*//(?:\*|\w+)(?:\[|/|$)|\bor\s+\w+\s*\(\s*\)\s*=|\band\s+count\s*\(/",
     ),
     shape(
-        3,
+        4,
         Payload,
         "document fetched by XPath",
         r"\bdoc(?:ument|-available)?\s*\(\s*(?:concat\s*\(\s*)?['\x22](?:https?|file|ftp):",
@@ -51,19 +51,19 @@ pub(super) const SHAPES: &[Shape] = &[
         "path over users",
         r"^\s*//?(?:user|users|accounts?|employees?|\*)(?:/|\[)[\w@\[/*='\x22()]*(?:text\(\)|password|username|@\w+|\*|\d+\])",
     ),
-    shape(4, Probe, "path to somebody's secret", r"^\s*//?(?:users?|accounts?|employees?)(?:/\w+)?\[.{1,80}=.{1,80}\]"),
+    shape(4, Probe, "path to somebody's secret", r"^\s*//?(?:users?|accounts?|employees?)(?:/\w+)?\[.+=.+\]"),
     // Operators in documents.
     shape(
         3,
         Payload,
         "document with an operator",
-        r"\{\s*(?:['\x22]?\w{1,24}['\x22]?\s*:\s*\{\s*)?['\x22]?\$(?:gte?|lte?|ne|eq|n?in|regex|where|exists|n?or|and|not|expr|function|accumulator|lookup|type|mod|all|size|elemMatch|comment|text|jsonSchema|func|like|between|notlike|iLike|contains|substring)['\x22]?\s*:",
+        r"\{\s*(?:['\x22]?\w+['\x22]?\s*:\s*\{\s*)?['\x22]?\$(?:gte?|lte?|ne|eq|n?in|regex|where|exists|n?or|and|not|expr|function|accumulator|lookup|type|mod|all|size|elemMatch|comment|text|jsonSchema|func|like|between|notlike|iLike|contains|substring)['\x22]?\s*:",
     ),
     shape(
         2,
         Payload,
         "nothing but a document with an operator",
-        r"^\W{0,2}\{\s*(?:['\x22]?\w{1,24}['\x22]?\s*:\s*\{\s*)?['\x22]?\$\w{2,16}['\x22]?\s*:.{0,120}\}\W{0,3}$",
+        r"^\W{0,2}\{\s*(?:['\x22]?\w+['\x22]?\s*:\s*\{\s*)?['\x22]?\$(?:gte?|lte?|ne|eq|n?in|regex|where|exists|n?or|and|not|func|function|expr|size|all|mod|type|elemMatch)['\x22]?\s*:.*\}\W{0,3}$",
     ),
     shape(
         4,
@@ -75,13 +75,13 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "program for the database",
-        r"\$where['\x22]?\s*[:=]\s*['\x22]?\s*(?:\S*\bthis\.|function|sleep|return|\d+\s*==?\s*\d|true|1)|\$(?:function|accumulator)['\x22]?\s*:\s*\{|\bthis\.\w+\s*(?:==|!=|\.match|\.charAt|\.length|\[|>|<|\.constructor|\.startsWith)|\bObject\.keys\(this\)|\btojson\w*\s*\(|\bsleep\s*\(\s*\d{3,}\s*\)\s*[;)}&|]|\bdate\s*=\s*new\s+Date\(\)\s*;?\s*do\s*\{|\bmapReduce\s*\(",
+        r"\$where['\x22]?\s*[:=]\s*['\x22]?\s*(?:\S*\bthis\.|function|sleep|return|\d+\s*==?\s*\d|true|1)|\$(?:function|accumulator)['\x22]?\s*:\s*\{|\bthis\.\w+\s*(?:==|!=|\.match|\.charAt|\.length|\[|>|<|\.constructor|\.startsWith)|\bObject\.keys\(this\)|\btojson\w*\s*\(|\bdate\s*=\s*new\s+Date\(\)\s*;?\s*do\s*\{|\bmapReduce\s*\(",
     ),
     shape(
         4,
         Payload,
         "nothing but a program for the database",
-        r"^\W{0,3}\$where['\x22]?\s*[:=]|^\W{0,4}(?:db|this)\.(?:\w+\.)?(?:drop|dropDatabase|remove|deleteMany|eval|runCommand|adminCommand|insert\w*|injection|getCollectionNames)\s*\(.{0,80}\)\W{0,4}$|^\s*(?:\|\||&&)\s*['\x22]?\w{1,6}['\x22]?\s*={2,3}\s*['\x22]?\w{0,6}",
+        r"^\W{0,3}\$where['\x22]?\s*[:=]|^\W{0,4}(?:db|this)\.(?:\w+\.)?(?:drop|dropDatabase|remove|deleteMany|eval|runCommand|adminCommand|insert\w*|injection|getCollectionNames)\s*\(.*\)\W{0,4}$|^\s*(?:\|\||&&)\s*['\x22]?\w{1,6}['\x22]?\s*={2,3}\s*['\x22]?\w{0,6}",
     ),
     shape(
         2,
@@ -89,12 +89,9 @@ pub(super) const SHAPES: &[Shape] = &[
         "database's call",
         r"\bdb\.(?:\w+\.)?(?:drop|dropDatabase|insert\w*|remove|getCollectionNames|injection|eval|runCommand|adminCommand)\s*\(|['\x22;]\s*db\.\w+\.\w+\(",
     ),
-    shape(
-        3,
-        Payload,
-        "loop that delays",
-        r"\b(?:while|for)\s*\([^)]{0,60}\)\s*[;{]\s*\}?|\bvar\s+\w+\s*=\s*new\s+Date\s*\(\s*\)\s*;",
-    ),
+    shape(1, Payload, "loop", r"\b(?:while|for)\s*\([^)]*\)\s*[;{]\s*\}?|\bvar\s+\w+\s*=\s*new\s+Date\s*\(\s*\)\s*;"),
+    shape(3, Payload, "another statement that delays", r"['\x22\d]\s*;\s*sleep\s*\(\s*\d{3,}"),
+    shape(1, Payload, "delay of milliseconds", r"\bsleep\s*\(\s*\d{3,}\s*\)\s*[;)}&|]"),
     shape(
         3,
         Payload,
@@ -105,9 +102,15 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "commands of a store",
-        r"(?:\r\n|\n|%0d%0a)\s*(?:\*\d+\r?\n\$\d|(?:set|get|flushall|config\s+set|eval|slaveof|replicaof|save|del|keys|incr|auth|module\s+load|stats|gets|add|quit|shutdown)\b[^\n]{0,60})",
+        r"(?:\r\n|\n|%0d%0a)\s*(?:\*\d+\r?\n\$\d|(?:set|get|flushall|config\s+set|eval|slaveof|replicaof|save|del|keys|incr|auth|module\s+load|stats|gets|add|quit|shutdown)\b[^\n]*)",
     ),
     shape(2, Payload, "introspection of GraphQL", r"\b__schema\s*\{|\b__type\s*\(\s*name|\bIntrospectionQuery\b\s*\{"),
+    shape(
+        4,
+        Payload,
+        "quoted operator with an empty value or a pattern",
+        r"\{\s*['\x22]\$(?:ne|gte?|lte?|n?in|regex|exists|where|not|or|and|func)['\x22]\s*:\s*(?:['\x22]|null|\{|\[|true|undefined)",
+    ),
 ];
 
 /// From a quote that breaks out on; the first byte is the quote.

@@ -4,7 +4,7 @@
 //! about code and only lends weight to others. Patterns are bytes without regard to ASCII case, `^` and `$` are the
 //! ends of the value, `.` is any byte but a line feed. Where a pattern must not run on, it says so with a short class.
 
-use super::{Family, Role, code, entity, header, markup, path, query, remote, shell, sql, template};
+use super::{ATTACK, Family, Role, code, entity, header, markup, path, query, remote, shell, sql, template};
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use std::sync::LazyLock;
 
@@ -48,7 +48,7 @@ impl Set {
             .unicode(false)
             .case_insensitive(true)
             .size_limit(64 << 20)
-            .dfa_size_limit(8 << 20)
+            .dfa_size_limit(2 << 20)
             .build()
             .expect("patterns of shapes are sound");
         let mut table = [needs.is_empty(); 256];
@@ -63,6 +63,10 @@ impl Set {
     /// Adds the shapes found in `text`, each once.
     pub(super) fn find(&self, text: &[u8], hits: &mut Vec<Hit>) {
         if !text.iter().any(|byte| self.needs.get(usize::from(*byte)) == Some(&true)) {
+            return;
+        }
+        // Whether there is any is a faster question than which, and mostly the last.
+        if !self.automaton.is_match(text) {
             return;
         }
         for at in &self.automaton.matches(text) {
@@ -108,10 +112,13 @@ impl Sets {
         &SETS
     }
 
-    /// Adds all shapes found in `text` wherever they stand.
+    /// Adds the shapes found in `text` wherever they stand, family by family, until they make an attack.
     pub(super) fn find(&self, text: &[u8], hits: &mut Vec<Hit>) {
         for set in &self.whole {
             set.find(text, hits);
+            if hits.iter().map(|hit| usize::from(hit.weight)).sum::<usize>() >= usize::from(ATTACK) {
+                return;
+            }
         }
     }
 }

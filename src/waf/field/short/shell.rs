@@ -7,7 +7,7 @@ use super::shape::{Shape, shape};
 /// Where a separator or a substitution is.
 pub(super) const SHAPES: &[Shape] = &[
     shape(
-        2,
+        3,
         Payload,
         "separator, then a command that tells",
         r"(?:[;|&\n\r]|\$\(|[<>]\()\s*(?:/(?:usr/)?s?bin/)?(?:whoami|uname|ifconfig|ipconfig|netstat|systeminfo|tasklist|printenv|lsb_release|lscpu|getmac|qwinsta|dmesg|lsof|ps\s+-?(?:aux\w*|ef))(?:\.exe)?(?:\s+[-/][a-z0-9]{1,6}){0,2}\s*(?:[;|&#)`\n\r'\x22\x00<>]|$)",
@@ -22,19 +22,19 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "process substitution",
-        r"[<>]\(\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|ls|cat\s|curl\s|wget\s|nc\s|sleep\s|bash|sh|uname|ping\s)[^)]{0,60}\)",
+        r"[<>]\(\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|ls|cat\s|curl\s|wget\s|nc\s|sleep\s|bash|sh|uname|ping\s)[^)]*\)",
     ),
     shape(
         3,
         BreakOut,
         "begins with a separator",
-        r"^\s*['\x22]?\s*(?:;|&&?|\n|\r|%0a|\)\s*[;|&])\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|ls|dir|pwd|uname|ifconfig|ipconfig|hostname|env|printenv|ps|netstat|who|w|set|ver|systeminfo|tasklist|cat|tac|head|tail|more|less|nl|type|echo|curl|wget|nc|ncat|busybox|ping|nslookup|dig|host|sleep|timeout|python\d?|perl|ruby|php|node|bash|sh|zsh|cmd|powershell|pwsh|net|rm|cp|mv|chmod|chown|touch|find|grep|awk|sed|sort|base64|xxd|od|kill|reboot|shutdown|telnet|ssh|scp|ftp|tftp|crontab|useradd|passwd|sudo|exec|eval|source|tee|dd|mkfifo|lynx|socat|openssl|certutil|wmic|reg|sc|del|copy|start|system|phpinfo)\b",
+        r"^\s*['\x22]?\s*(?:;|&&?|\n|\r|%0a|\)\s*[;|&])\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|ls|dir|pwd|uname|ifconfig|ipconfig|hostname|env|printenv|ps|netstat|who|w|set|ver|systeminfo|tasklist|cat|tac|head|tail|more|less|nl|type|echo|curl|wget|nc|ncat|busybox|ping|nslookup|dig|host|sleep|timeout|python\d?|perl|ruby|php|node|bash|sh|zsh|cmd|powershell|pwsh|net|rm|cp|mv|chmod|chown|touch|find|grep|awk|sed|sort|base64|xxd|od|kill|reboot|shutdown|telnet|ssh|scp|ftp|tftp|crontab|useradd|passwd|sudo|exec|eval|source|tee|dd|mkfifo|lynx|socat|openssl|certutil|wmic|start|system|phpinfo)\b",
     ),
     shape(
         3,
         BreakOut,
         "begins with a pipe",
-        r"^\s*['\x22]?\s*\|\|?\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|ls|dir|pwd|uname|ifconfig|ipconfig|hostname|env|printenv|ps|netstat|who|w|set|ver|systeminfo|tasklist|cat|tac|head|tail|more|less|nl|type|echo|curl|wget|nc|ncat|busybox|ping|nslookup|dig|host|sleep|timeout|python\d?|perl|ruby|php|node|bash|sh|zsh|cmd|powershell|pwsh|net|rm|cp|mv|chmod|chown|touch|find|grep|awk|sed|sort|base64|xxd|od|kill|reboot|shutdown|telnet|ssh|scp|ftp|tftp|crontab|useradd|passwd|sudo|exec|eval|source|tee|dd|mkfifo|lynx|socat|openssl|certutil|wmic|reg|sc|del|copy|start|system|phpinfo)\b[^|]{0,200}(?:\|?['\x22]?\s*$|\|\||\|\s*(?:sh|bash|base64|nc|python|perl|tee|sudo)\b)",
+        r"^\s*['\x22]?\s*\|\|?\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|ls|dir|pwd|uname|ifconfig|ipconfig|hostname|env|printenv|ps|netstat|who|w|set|ver|systeminfo|tasklist|cat|tac|head|tail|more|less|nl|type|echo|curl|wget|nc|ncat|busybox|ping|nslookup|dig|host|sleep|timeout|python\d?|perl|ruby|php|node|bash|sh|zsh|cmd|powershell|pwsh|net|rm|cp|mv|chmod|chown|touch|find|grep|awk|sed|sort|base64|xxd|od|kill|reboot|shutdown|telnet|ssh|scp|ftp|tftp|crontab|useradd|passwd|sudo|exec|eval|source|tee|dd|mkfifo|lynx|socat|openssl|certutil|wmic|reg|sc|del|copy|start|system|phpinfo)\b[^|]*(?:\|?['\x22]?\s*$|\|\||\|\s*(?:sh|bash|base64|nc|python|perl|tee|sudo)\b)",
     ),
     shape(
         3,
@@ -46,15 +46,15 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         BreakOut,
         "a word, then a separator and a command",
-        r"^[\w-]{1,24}['\x22)]*\s?(?:;|\|\|?|&&?|\n|\r)\s*(?:/(?:usr/)?s?bin/)?(?:whoami|uname|ifconfig|ipconfig|netstat|systeminfo|tasklist|printenv|cat\s+\S*[/.*$?]\S*|tac\s+\S*/|head\s+\S*/|curl\s|wget\s|nc\s+-?\S|ncat\s|busybox\s|ping\s+-|ping\s+\S+\.\S|nslookup\s|dig\s|sleep\s+\d|rm\s+-|bash\s+-|sh\s+-|cmd\s*/|powershell\s|python\d?\s+-c|perl\s+-e|php\s+-r|ruby\s+-e|base64\s+-d|xxd\s+-|telnet\s|certutil\s|wmic\s|net\s+(?:user|localgroup)|ls\s+[-/]|dir\s+\w:|type\s+\w:|find\s+/|ps\s|echo\s+\S)",
+        r"^[\w-]+['\x22)]*\s?(?:;|\|\|?|&&?|\n|\r)\s*(?:/(?:usr/)?s?bin/)?(?:whoami|uname|ifconfig|ipconfig|netstat|systeminfo|tasklist|printenv|cat\s+\S*[/.*$?]\S*|tac\s+\S*/|head\s+\S*/|curl\s|wget\s|nc\s+-?\S|ncat\s|busybox\s|ping\s+-|ping\s+\S+\.\S|nslookup\s|dig\s|sleep\s+\d|rm\s+-|bash\s+-|sh\s+-|cmd\s*/|powershell\s|python\d?\s+-c|perl\s+-e|php\s+-r|ruby\s+-e|base64\s+-d|xxd\s+-|telnet\s|certutil\s|wmic\s|net\s+(?:user|localgroup)|ls\s+[-/]|dir\s+\w:|type\s+\w:|find\s+/|ps\s|echo\s+\S)",
     ),
     shape(
         2,
         BreakOut,
         "a word glued to a separator and a bare command",
-        r"^[\w.-]{1,24}(?:;|\|\|?|&&?|\n|\r)(?:id|ls|dir|pwd|env|ps)$",
+        r"^[\w.-]+(?:;|\|\|?|&&?|\n|\r)(?:id|ls|dir|pwd|env|ps)$",
     ),
-    shape(3, BreakOut, "a line, then a command alone", r"^[^\n]{0,60}\n\s*(?:id|ls|dir|pwd|env|whoami|ps)\s*$"),
+    shape(3, BreakOut, "a line, then a command alone", r"^[^\n]*\n\s*(?:id|ls|dir|pwd|env|whoami|ps)\s*$"),
     shape(
         3,
         BreakOut,
@@ -65,7 +65,7 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "separator, then a file of the system is read",
-        r"(?:[;|&\n\r`({]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:cat|tac|head|tail|more|less|nl|od|xxd|strings|sort|rev|base(?:64|32)|cp|vim?|nano|cut|paste|uniq|diff|grep|awk|sed|tee|dd|curl|type|get-content|gc|hexdump|fold|pr|split|csplit|find|ls|dir|file|stat|chmod|chown|touch|mv|rm)\b[^;|&\n]{0,60}?(?:[\s<'\x22=:]|\$\w+\{?)(?:/(?:etc|proc|var|root|home|usr|tmp|dev|opt|boot|sys|bin)\b|/\?+|/e\S{0,3}/p|~/\.|\$home|c:[\\/]|\.\./|/\*|\.htaccess|wp-config|/\s|/$)",
+        r"(?:[;|&\n\r`]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:cat|tac|head|tail|more|less|nl|od|xxd|strings|sort|rev|base(?:64|32)|cp|vim?|nano|cut|paste|uniq|diff|grep|awk|sed|tee|dd|curl|type|get-content|gc|hexdump|fold|pr|split|csplit|find|ls|dir|file|stat|chmod|chown|touch|mv|rm)\b[^;|&\n]*?(?:[\s<'\x22=:]|\$\w+\{?)(?:/(?:etc|proc|var|root|home|usr|tmp|dev|opt|boot|sys|bin)\b|/\?+|/e\S{0,3}/p|~/\.|\$home|c:[\\/]|\.\./|/\*|\.htaccess|wp-config|/\s|/$)",
     ),
     shape(
         2,
@@ -77,7 +77,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "secret of the system in a command",
-        r"\b(?:cat|tac|head|tail|more|less|nl|od|xxd|strings|sort|rev|base64|cp|vi|vim|grep\s+\S+|awk\s+\S+|sed\s+\S+|cut\s+.{1,20}|type|ls(?:\s+-\w+)?)\s*[<\s]\s*(?:/+\.{0,2}/*)+etc/+(?:passwd|shadow|sudoers|group)\b",
+        r"\b(?:cat|tac|head|tail|more|less|nl|od|xxd|strings|sort|rev|base64|cp|vi|vim|grep\s+\S+|awk\s+\S+|sed\s+\S+|cut\s+.+|type|ls(?:\s+-\w+)?)\s*[<\s]\s*(?:/+\.{0,2}/*)+etc/+(?:passwd|shadow|sudoers|group)\b",
     ),
     shape(
         3,
@@ -95,32 +95,32 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "reverse shell",
-        r"/dev/(?:tcp|udp)/[\w.$-]+/|\b(?:ba|z|k|c|da)?sh\s+-i\b\s*(?:[>&<2|]|$)|\bmkfifo\s+/|\bn(?:c|cat|etcat)\b(?:\.\w+)?\s+(?:-\w+\s+){0,4}(?:\S+\s+\d+\s+)?-[ec]\s+\S|\bnc\s+-\w*l\w*\s|\bn(?:c|cat)\s+\d{1,3}(?:\.\d{1,3}){3}\s+\d+|\bsocat\s+(?:tcp|exec|udp)|\b0<&\d+|\bexec\s+\d+<>|\bpty\.spawn\s*\(|\bsocket\.socket\s*\(.{0,80}(?:connect|dup2)|\bfsockopen\s*\(|\btelnet\s+\S+\s+\d+\s*\|",
+        r"/dev/(?:tcp|udp)/[\w.$-]+/|\b(?:ba|z|k|c|da)?sh\s+-i\b\s*(?:[>&<2|]|$)|\bmkfifo\s+/|\bn(?:c|cat|etcat)\b(?:\.\w+)?\s+(?:-\w+\s+){0,4}(?:\S+\s+\d+\s+)?-[ec]\s+\S|\bnc\s+-\w*l\w*\s|\bn(?:c|cat)\s+\d{1,3}(?:\.\d{1,3}){3}\s+\d+|\bsocat\s+(?:tcp|exec|udp)|\b0<&\d+|\bexec\s+\d+<>|\bpty\.spawn\s*\(|\bsocket\.socket\s*\(.*(?:connect|dup2)|\bfsockopen\s*\(|\btelnet\s+\S+\s+\d+\s*\|",
     ),
     shape(
         3,
         Payload,
         "downloaded and run",
-        r"(?:[;&`(\n]|\$\(|\|\|)\s*(?:curl|wget|fetch)\b[^|;&]{0,120}(?:\||;|&&|-O\s|-o\s|>)\s*(?:sudo\s+)?(?:/bin/)?(?:\S*sh\b|python|perl|php|ruby|node|chmod|/tmp|/var|/dev/shm)|(?:curl|wget)\b[^|;&]{0,80}(?:[;&]|&&)\s*(?:chmod|\./|sh\s|bash\s)",
+        r"(?:[;&`(\n]|\$\(|\|\|)\s*(?:curl|wget|fetch)\b[^|;&]*(?:\||;|&&|-O\s|-o\s|>)\s*(?:sudo\s+)?(?:/bin/)?(?:\S*sh\b|python|perl|php|ruby|node|chmod|/tmp|/var|/dev/shm)|(?:curl|wget)\b[^|;&]*(?:[;&]|&&)\s*(?:chmod|\./|sh\s|bash\s)",
     ),
     shape(
         3,
         Payload,
         "one-line program",
-        r"(?:[;|&`(\n]|\$\(|^|&&)\s*(?:python[\d.]*|perl|ruby|php|node|lua|awk|gawk)\s+(?:-\w+\s+){0,2}-?(?:-eval|[cer]|rsocket\s+-e|BEGIN)?\s*['\x22{(]?\s*(?:import\s+(?:os|socket|pty|subprocess|sys|urllib)|use\s+Socket|system|exec|print|require\s*\(|\$|BEGIN\s*\{\s*system|f=TCPSocket|echo\s|phpinfo|__import__|spawn|require)",
+        r"(?:[;|&`(\n]|\$\(|^|&&)\s*(?:python[\d.]*|perl|ruby|php|node|lua|awk|gawk)\s+(?:-\w+\s+){0,2}-?(?:-eval|[cer]|BEGIN)?\s*['\x22{(]?\s*(?:import\s+(?:os|socket|pty|subprocess|urllib)|use\s+Socket|system|exec\s*\(|\$\w=|BEGIN\s*\{\s*system|f=TCPSocket|__import__|require\s*\(\s*['\x22]child)|\bruby\s+-rsocket|\bperl\s+-MIO\b",
     ),
     shape(
         4,
         Payload,
         "substitution of a command that tells or fetches",
-        r"\$\(\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|uname|hostname|ifconfig|env|ps|netstat|who|sleep\s+\d|curl\s|wget\s|nc\s|ping\s|nslookup\s|dig\s|bash\b|sh\b|python\w*\s|perl\s|php\s|rm\s|touch\s|expr\s+\d|printf\s|echo\s+[\w/+=]{8,}\s*\||cat\s+/|cat\s*<|ls\s+/|ls\s*\)|base64\s|head\s+/|tac\s+/|chmod\s|find\s+/|eval\b|tftp\s|lynx\s|getent\s|last\s*\)|rev\s*<)[^)]{0,200}",
+        r"\$\(\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|uname|hostname|ifconfig|env|ps|netstat|who|sleep\s+\d|curl\s|wget\s|nc\s|ping\s|nslookup\s|dig\s|bash\b|sh\b|python\w*\s|perl\s|php\s|rm\s|touch\s|expr\s+\d|printf\s|echo\s+[\w/+=]{8,}\s*\||cat\s+/|cat\s*<|ls\s+/|base64\s|head\s+/|tac\s+/|chmod\s|find\s+/|eval\b|tftp\s|lynx\s|getent\s|last\s*\)|rev\s*<)[^)]*",
     ),
     shape(2, Payload, "substitution of a file", r"\$\(\s*(?:<\s*\S|cat\s+\S|echo\s+\S+\s*\||ls\s)"),
     shape(
         4,
         Payload,
         "command in back-ticks, glued or alone",
-        r"(?:^[\w.@:/=?'\x22$-]{0,24}|[\w.'\x22=])`\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|uname|hostname|ifconfig|env|sleep\s+\d+|curl\s[^`]*[./]|wget\s|nc\s|ping\s+-|nslookup\s|dig\s|cat\s+\S*/|ls(?:\s+-la?|\s+/\S*)?|bash\s+-|sh\s+-c|python\w*\s+-c|perl\s+-e|php\s+-r|touch\s+/|dir|type\s+\w:)(?:\s[^`]{0,200})?`\s*['\x22;|&#]{0,4}\w{0,8}$",
+        r"(?:^[\w.@:/=?'\x22$-]*|[\w.'\x22=])`\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|uname|hostname|ifconfig|env|sleep\s+\d+|curl\s[^`]*[./]|wget\s|nc\s|ping\s+-|nslookup\s|dig\s|cat\s+\S*/|ls(?:\s+-la?|\s+/\S*)?|bash\s+-|sh\s+-c|python\w*\s+-c|perl\s+-e|php\s+-r|touch\s+/|dir|type\s+\w:)(?:\s[^`]*)?`\s*['\x22;|&#]{0,4}\w{0,8}$",
     ),
     shape(
         4,
@@ -140,12 +140,12 @@ pub(super) const SHAPES: &[Shape] = &[
         "wild cards for letters of a command",
         r"/(?:[\w?*\[\]-]{1,8}/){0,3}(?:\?{1,3}\w?|[a-z]\?[a-z?]{0,4}|\?[a-z?]{1,5}|\[[a-z]\]\w+)(?:/[\w?*\[\]]+)*\s+(?:-\w+\s+)?/[\w?*\[\]]*[?*\[]|\b(?:cat|ls|tac|head)\s+/\?+\w*/\S|/e[t?*]{0,2}[c?*]?/pa[s?*]{1,4}[wd?*]{0,2}[?*]",
     ),
-    shape(4, Payload, "shellshock", r"\(\s*\)\s*\{\s*(?::|_|[\w;\s]{0,20})\s*;?\s*\}\s*;"),
+    shape(4, Payload, "shellshock", r"\(\s*\)\s*\{\s*(?::|_|[\w;\s]*)\s*;?\s*\}\s*;"),
     shape(
         3,
         Payload,
         "encoded command, decoded and run",
-        r"\b(?:base64\s+(?:-d|-D|--decode)|xxd\s+-r|rev|tr\s+\S+\s+\S+|openssl\s+enc)\b[^|]{0,40}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|\|\s*(?:ba|z)?sh\s*(?:-\w\s*)?(?:<<<|$)[\s;]*$|<<<\s*\$?\(?\s*(?:base64|echo|rev)|\bprintf\s+['\x22]?\\(?:x|\d)",
+        r"\b(?:base64\s+(?:-d|-D|--decode)|xxd\s+-r|rev|tr\s+\S+\s+\S+|openssl\s+enc)\b[^|]*\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|\|\s*(?:ba|z)?sh\s*(?:-\w\s*)?(?:<<<|$)[\s;]*$|<<<\s*\$?\(?\s*(?:base64|echo|rev)|\bprintf\s+['\x22]?\\(?:x|\d)",
     ),
     shape(
         2,
@@ -157,13 +157,13 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Payload,
         "program run by its path",
-        r"(?:[;|&\n`'\x22]|\$\()\s*(?:/(?:usr/)?(?:local/)?s?bin/(?:ba|z|da|k)?\w{1,10}|/tmp/\S+|\./\S+\.sh)\b|(?:^|[\s=])/(?:usr/)?bin/(?:ba|z|da)?(?:sh|cat|id|ls|nc|whoami|uname|wget|curl|python\w*|perl)\s+(?:-\w\s|/|\S+\s*$)|^\W{0,3}/(?:usr/)?bin/(?:id|whoami|uname|ls|cat|ps|env)\b",
+        r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?(?:local/)?s?bin/(?:ba|z|da|k)?\w{1,10}|/tmp/\S+|\./\S+\.sh)\b|(?:^|[\s=])/(?:usr/)?bin/(?:ba|z|da)?(?:sh|cat|id|ls|nc|whoami|uname|wget|curl|python\w*|perl)\s+(?:-\w\s|/|\S+\s*$)|^[\s'\x22]{0,3}/(?:usr/)?bin/(?:id|whoami|uname|ls|cat|ps)\b",
     ),
     shape(
         2,
         Payload,
         "output into a file of the server",
-        r"(?:[;|&`\n]|\becho\b).{0,120}>{1,2}\s*(?:/var/www|/tmp/|/dev/tcp|/etc/|c:\\|/usr/|\S+\.(?:php|jsp|asp|aspx|sh|html)\b|~/\.ssh)",
+        r"(?:[;|&\n]|\becho\b).*>{1,2}\s*(?:/var/www|/tmp/|/dev/tcp|/etc/|c:\\|/usr/|\S+\.(?:php|jsp|asp|aspx|sh|html)\b|~/\.ssh)",
     ),
     shape(
         3,
@@ -176,7 +176,19 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "Windows command behind a separator",
-        r"(?:[&|;\n]|^\W{0,4})\s*(?:cmd(?:\.exe)?\s*/[ckqr]\b|net1?\s+(?:user|localgroup|group|view|share|use|start|stop)\b|type\s+[a-z%]:?[\\%\w]|dir\s+(?:/\w\s+)?[a-z]:\\?|wmic\s+\w+|reg\s+(?:query|add|save)\s|sc\s+(?:query|create|stop)|tasklist\b|systeminfo\b|ipconfig\b|nslookup\s+\S+\.\S|copy\s+\\\\|findstr\s+/?\w|for\s+/[fdlr]\s+%|start\s+(?:calc|cmd|notepad|/b)|calc(?:\.exe)?\s*$|mshta\s+\S|rundll32\s+\S|regsvr32\s+\S|cscript\s|wscript\s|whoami\b)",
+        r"[&|;\n]\s*(?:cmd(?:\.exe)?\s*/[ckqr]\b|net1?\s+(?:user|localgroup|group|view|share|use|start|stop)\b|type\s+(?:[a-z]:|%\w|\\)|dir\s+(?:/\w\s+)?[a-z]:\\?|wmic\s+\w+|reg\s+(?:query|add|save)\s|sc\s+(?:query|create|stop)|tasklist\b|systeminfo\b|ipconfig\b|nslookup\s+\S+\.\S|copy\s+\\\\|findstr\s+/?\w|for\s+/[fdlr]\s+%|start\s+(?:calc|cmd|notepad|/b)|calc\.exe|mshta\s+\S|rundll32\s+\S|regsvr32\s+\S|cscript\s|wscript\s)",
+    ),
+    shape(
+        4,
+        Payload,
+        "nothing but cmd with a command",
+        r"^\W{0,3}cmd(?:\.exe)?\s*/[ckqr]\s+['\x22]?(?:dir|type|whoami|net|ipconfig|echo|calc|ping|powershell|certutil|del|copy|ver|systeminfo|tasklist)\b",
+    ),
+    shape(
+        4,
+        Payload,
+        "option that runs a program",
+        r"(?:^|\s)-o\s?(?:ProxyCommand|PermitLocalCommand|LocalCommand)\s*=|(?:^|\s)--(?:checkpoint-action|use-compress-program|upload-pack|receive-pack)\s*=\s*\S*(?:exec|sh\b|touch|id\b|curl|wget)",
     ),
 ];
 
@@ -192,7 +204,7 @@ pub(super) const BARE: &[Shape] = &[
         4,
         Payload,
         "PowerShell that hides or fetches",
-        r"\b(?:powershell|pwsh)(?:\.exe)?\b.{0,60}(?:-e(?:nc\w*|c|p\b)?\s+[a-z0-9+/=]{8,}|-nop\b|-noni\b|-w(?:indowstyle)?\s+hidden|\biex\b|downloadstring|downloadfile|frombase64)|\bnew-object\s+(?:system\.)?net\.(?:webclient|sockets)|\b(?:iex|invoke-expression)\s*[\s(]+[\s('\x22\x24]*(?:new-object|iwr|invoke-web\w*|irm|curl|wget|\[|get-content)|\.downloadstring\s*\(|\bcertutil(?:\.exe)?\s+.{0,20}-(?:urlcache|decode)|\bbitsadmin\s+/transfer|\bmshta(?:\.exe)?\s+(?:https?|javascript|vbscript):|\bregsvr32\s+/s.{0,20}scrobj|\brundll32(?:\.exe)?\s+javascript",
+        r"\b(?:powershell|pwsh)(?:\.exe)?\b.*(?:-e(?:nc\w*|c|p\b)?\s+[a-z0-9+/=]{8,}|-nop\b|-noni\b|-w(?:indowstyle)?\s+hidden|\biex\b|downloadstring|downloadfile|frombase64)|\bnew-object\s+(?:system\.)?net\.(?:webclient|sockets)|\b(?:iex|invoke-expression)\s*[\s(]+[\s('\x22\x24]*(?:new-object|iwr|invoke-web\w*|irm|curl|wget|\[|get-content)|\.downloadstring\s*\(|\bcertutil(?:\.exe)?\s+.*-(?:urlcache|decode)|\bbitsadmin\s+/transfer|\bmshta(?:\.exe)?\s+(?:https?|javascript|vbscript):|\bregsvr32\s+/s.*scrobj|\brundll32(?:\.exe)?\s+javascript",
     ),
     shape(4, Payload, "command interpreter by its variable", r"%comspec%\s*/[ckqr]"),
     shape(3, Payload, "wild card in a path of a command", r"/(?:bin|etc|usr/bin|sbin)/\w*\?\w+"),
@@ -200,12 +212,12 @@ pub(super) const BARE: &[Shape] = &[
         2,
         Payload,
         "PowerShell with a command",
-        r"\b(?:powershell|pwsh)(?:\.exe)?\s.{0,40}(?:-ep?\s+bypass|-exec\w*\s+bypass|invoke-\w|new-object|get-process\b|get-childitem\b|whoami|start-process|iwr\b)",
+        r"\b(?:powershell|pwsh)(?:\.exe)?\s.*(?:-ep?\s+bypass|-exec\w*\s+bypass|invoke-\w|new-object|get-process\b|get-childitem\b|whoami|start-process|iwr\b)",
     ),
     shape(
         3,
         Probe,
         "nothing but a command that tells",
-        r"^\W{0,3}(?:/(?:usr/)?s?bin/)?(?:cat|tac|more|less|head|tail)\s+(?:-\w\s+)?/(?:etc/(?:passwd|shadow|group|sudoers)|proc/self)\S*$|^(?:uname|ifconfig)\s+-a\s*$|^(?:net\s+user|nc\s+-\w+\s.*|ping\s+-[cn]\s*\d+\s+\d{1,3}\.\d+\.\d+\.\d+|wget\s+https?://\S+\s*(?:-O\s*\S+)?|nslookup\s+\S+\.\S+)$",
+        r"^\W{0,3}(?:/(?:usr/)?s?bin/)?(?:cat|tac|more|less|head|tail)\s+(?:-\w\s+)?/(?:etc/(?:passwd|shadow|group|sudoers)|proc/self)\S*$|^(?:uname|ifconfig)\s+-a\s*$|^(?:net\s+user|nc\s+-\w+\s.*|ping\s+-[cn]\s*\d+\s+\d{1,3}\.\d+\.\d+\.\d+|wget\s+https?://\d\S+\s+-O.*)$",
     ),
 ];

@@ -10,19 +10,19 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "union select with values",
-        r"\bunion[\s(]+(?:(?:all|distinct)[\s(]+)?select[\s(]*(?:(?:all|distinct|top\s+\d+)\s+)?(?:null\b|[-+~!]*\d|@@?\w|'|\x22|\*|[\w.]{1,24}\s?\(|0x|\$\$|`)",
+        r"\bunion[\s(]+(?:(?:all|distinct)[\s(]+)?select[\s(]*(?:(?:all|distinct|top\s+\d+)\s+)?(?:null\b|[-+~!]*\d|@@?\w|'|\x22|\*|[\w.]+\s?\(|0x|\$\$|`)",
     ),
     shape(
         4,
         Payload,
         "union select of columns",
-        r"\bunion[\s(]+(?:(?:all|distinct)[\s(]+)?select[\s(]+[\w.\[\]`]{1,40}(?:\s*,\s*[\w.\[\]`()@'*]{1,40}){0,12}\s+from\s+[\w.\[\]`]{1,40}\s*(?:[-#;)'/,]|where\b|limit\b|$)",
+        r"\bunion[\s(]+(?:(?:all|distinct)[\s(]+)?select[\s(]+[\w.\[\]`]+(?:\s*,\s*[\w.\[\]`()@'*]+){0,12}\s+from\s+[\w.\[\]`]+\s*(?:[-#;)'/,]|where\b|limit\b|$)",
     ),
     shape(
         2,
         Payload,
         "union select, more of a list",
-        r"\bunion[\s(]+(?:(?:all|distinct)[\s(]+)?select[\s(]+[\w.\[\]`]{1,40}\s*(?:,\s*[\w.\[\]`]{1,40}\s*){1,12}(?:--|#|;|,\s*[\w.\[\]`]{1,40}\s*$)",
+        r"\bunion[\s(]+(?:(?:all|distinct)[\s(]+)?select[\s(]+[\w.\[\]`]+\s*(?:,\s*[\w.\[\]`]+\s*){1,12}(?:--|#|;|,\s*[\w.\[\]`]+\s*$)",
     ),
     shape(
         3,
@@ -37,7 +37,7 @@ pub(super) const SHAPES: &[Shape] = &[
         r"\bunion\(+select|\bunion(?:all|distinct)?select\b|\buniall?\s?on\b|\bselselect",
     ),
     shape(4, Payload, "procedure analyse", r"\bprocedure\s+analyse\s*\("),
-    shape(4, Payload, "select from a table function", r"\bunion\b.{0,40}\b(?:table|values)\s*(?:row)?\s*\(\s*\d"),
+    shape(4, Payload, "select from a table function", r"\bunion\b.*\b(?:table|values)\s*(?:row)?\s*\(\s*\d"),
     // Another statement.
     shape(
         2,
@@ -55,9 +55,9 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "stacked delay or execution",
-        r";\s*(?:select\s+(?:pg_sleep|sleep|benchmark|\w*delay)\s*\(|waitfor\s+(?:delay|time)|exec(?:ute)?[\s(]+(?:xp_|sp_|master\.|immediate|@|\()|declare\s+@\w|shutdown\s*(?:;|--|with|$)|begin\s+(?:dbms|declare)|copy\s+[\w(].{0,40}\s(?:from|to)\s+(?:program|')|set\s+@\w+\s*=|prepare\s+\w+\s+from|call\s+\w+\(|handler\s+\w+\s+open)",
+        r";\s*(?:select\s+(?:pg_sleep|sleep|benchmark|\w*delay)\s*\(|waitfor\s+(?:delay|time)|exec(?:ute)?[\s(]+(?:xp_|sp_|master\.|immediate|@|\()|declare\s+@\w|shutdown\s*(?:;|--|with|$)|begin\s+(?:dbms|declare)|copy\s+[\w(].*\s(?:from|to)\s+(?:program|')|set\s+@\w+\s*=|prepare\s+\w+\s+from|call\s+\w+\(|handler\s+\w+\s+open)",
     ),
-    shape(3, Payload, "stacked query", r";\s*select\s+(?:[\w.*@]{1,24}\s*(?:,|from\b)|\*|@@|\d|'|\()"),
+    shape(3, Payload, "stacked query", r";\s*select\s+(?:[\w.*@]+\s*(?:,|from\b)|\*|@@|\d|'|\()"),
     shape(
         3,
         Payload,
@@ -68,7 +68,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Probe,
         "statement ended by a comment",
-        r";\s*(?:drop|delete|insert|update|create|alter|truncate|select|exec)\b.{0,120}(?:--|#|/\*)[\s+-]*$",
+        r";\s*(?:drop|delete|insert|update|create|alter|truncate|select|exec)\b.*(?:--|#|/\*)[\s+-]*$",
     ),
     // Conditions that are always true, or never.
     shape(
@@ -81,7 +81,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Probe,
         "a value, then number compared to number",
-        r"^\s*[\w.@%-]{0,32}['\x22)\]}]*\s*(?:[\s)+]|--|\|\||&&)(?:or|and|xor|having|\|\||&&)[\s(!~+-]+\(*\d+(?:\s*[-+*/]\s*\d+){0,8}\s*(?:[=<>]|!=|<>|<=>|like|rlike|between|regexp)[\s(!~+-]*\d+(?:\s*[-+*/]\s*\d+){0,8}\s*\)*\s*(?:(?:and|or|limit|order|group|union)\b.*)?(?:--[\s+-]*.*|#.*|/\*.*|;.*|)$",
+        r"^\s*[\w.@%-]*['\x22)\]}]*\s*(?:[\s)+]|--|\|\||&&)(?:or|and|xor|having|\|\||&&)[\s(!~+-]+\(*\d+(?:\s*[-+*/]\s*\d+){0,8}\s*(?:[=<>]|!=|<>|<=>|like|rlike|between|regexp)[\s(!~+-]*\d+(?:\s*[-+*/]\s*\d+){0,8}\s*\)*\s*(?:(?:and|or|limit|order|group|union)\b.*)?(?:--[\s+-]*.*|#.*|/\*.*|;.*|)$",
     ),
     shape(
         3,
@@ -93,13 +93,13 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Probe,
         "a number, then true",
-        r"^\s*-?\d+['\x22)]*\s*(?:or|and|xor|\|\||&&|having)\s*[(!~+-]*\s*(?:true|false|not\s|\(\s*select\b|\d+\s*(?:--|#|/\*)|[a-z]{1,3}\s*=\s*[a-z]{1,3}|'.{0,8}'|(?:exists|ascii|substr\w*|length|sleep|if|case|user|mid|ord|char_length|count|isnull)\s*[\s(])\s*.{0,60}$",
+        r"^\s*-?\d+['\x22)]*\s*(?:or|and|xor|\|\||&&|having)\s*[(!~+-]*\s*(?:true|false|not\s|\(\s*select\b|\d+\s*(?:--|#|/\*)|[a-z]{1,3}\s*=\s*[a-z]{1,3}|'.{0,8}'|(?:exists|ascii|substr\w*|length|sleep|if|case|user|mid|ord|char_length|count|isnull)\s*[\s(])\s*.*$",
     ),
     shape(
         3,
         Probe,
         "condition that looks into the schema",
-        r"\b(?:and|or|where|having|when|if)[\s(!]*(?:exists\s*\(\s*select|\(?\s*select\s+(?:count|length|substr\w*|mid|ascii|ord|top|case|min|max|\w{1,20}\s+from|\*|\d|1)|(?:ascii|ord|substr\w*|mid|length|hex|unicode|char_length|left|right)\s*\(\s*(?:\(?\s*select|substr\w*|mid|lower|upper|user|database|version|current_user|@@|password))",
+        r"\b(?:and|or|where|having|when|if)[\s(!]*(?:exists\s*\(\s*select|\(?\s*select\s+(?:count|length|substr\w*|mid|ascii|ord|top|case|min|max|\w+\s+from|\*|\d|1)|(?:ascii|ord|substr\w*|mid|length|hex|unicode|char_length|left|right)\s*\(\s*(?:\(?\s*select|substr\w*|mid|lower|upper|user|database|version|current_user|@@|password))",
     ),
     shape(
         3,
@@ -111,7 +111,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Probe,
         "case that chooses",
-        r"\bcase\s+when\s*[\w('\x22].{1,60}\bthen\b.{1,60}\belse\b.{0,60}\bend\b|\b(?:if|iif|decode|nvl2)\s*\(\s*(?:\(?\s*select\b|\d+\s*[=<>]\s*\d+|ascii|substr|length|mid|ord|user|database|now)",
+        r"\bcase\s+when\s*[\w('\x22].+\bthen\b.+\belse\b.*\bend\b|\b(?:if|iif|decode|nvl2)\s*\(\s*(?:\(?\s*select\b|\d+\s*[=<>]\s*\d+|ascii|substr|length|mid|ord|user|database|now)",
     ),
     shape(
         2,
@@ -126,14 +126,14 @@ pub(super) const SHAPES: &[Shape] = &[
         "a number, then order by a number",
         r"^\s*-?\d+['\x22]?\)*\s+(?:order|group)\s+by\s+\d+\s*(?:,\s*\d+\s*)*(?:--.*|#.*|)$",
     ),
-    shape(2, Probe, "a value, then order by", r"^\s*(?:-?\d+|[\w@.-]{0,20}['\x22])\)*\s*(?:order|group)\s+by\s+\S"),
+    shape(2, Probe, "a value, then order by", r"^\s*(?:-?\d+|[\w@.-]*['\x22])\)*\s*(?:order|group)\s+by\s+\S"),
     shape(
         2,
         Probe,
         "order or group by, then a comment",
-        r"\b(?:order|group)\s+by\s+[\w.]{1,20}(?:\s*having\s.{1,20})?\s*(?:--|#|/\*)|\bhaving\s+\d+\s*[=<>]\s*\d",
+        r"\b(?:order|group)\s+by\s+[\w.]+(?:\s*having\s.+)?\s*(?:--|#|/\*)|\bhaving\s+\d+\s*[=<>]\s*\d",
     ),
-    shape(2, Probe, "a number, then a comment", r"^\s*-?\d{1,10}\)*\s*(?:--[\s+-]*|/\*.{0,20}|;\s*--.*)$"),
+    shape(2, Probe, "a number, then a comment", r"^\s*-?\d{1,10}\)*\s*(?:--[\s+-]*|/\*.*|;\s*--.*)$"),
     // Functions nobody calls in a title.
     shape(
         4,
@@ -224,7 +224,7 @@ pub(super) const SHAPES: &[Shape] = &[
         1,
         Payload,
         "statement that ends with a semicolon",
-        r"^\s*(?:select\s.{1,80}\sfrom\s+\w+.{0,80}|(?:drop|truncate|alter|create)\s+(?:table|database|user)\s+\w+.{0,80}|delete\s+from\s+\w+.{0,80}|insert\s+into\s.{1,100}|update\s+\w+\s+set\s.{1,100});?\s*(?:;|--|#)\s*-?\s*$",
+        r"^\s*(?:select\s.+\sfrom\s+\w+.*|(?:drop|truncate|alter|create)\s+(?:table|database|user)\s+\w+.*|delete\s+from\s+\w+.*|insert\s+into\s.+|update\s+\w+\s+set\s.+);?\s*(?:;|--|#)\s*-?\s*$",
     ),
     shape(
         2,
@@ -236,7 +236,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Payload,
         "secrets from a table",
-        r"\bselect\b.{0,60}\b(?:password|passwd|pass|pwd|hash|secret|credit\w*|ssn|authentication_string|token|api_key)\b.{0,60}\bfrom\s+\w*(?:user|admin|member|account|customer|login|card|credential)\w*\s*(?:$|--|;|#|where\b|limit\b|')",
+        r"\bselect\b.*\b(?:password|passwd|pass|pwd|hash|secret|credit\w*|ssn|authentication_string|token|api_key)\b.*\bfrom\s+\w*(?:user|admin|member|account|customer|login|card|credential)\w*\s*(?:$|--|;|#|where\b|limit\b|')",
     ),
     shape(
         2,
@@ -249,13 +249,13 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         BreakOut,
         "quote, then a comment to the end",
-        r"^[^'\x22`]{0,48}['\x22`]\s*[)\]]*\s*;?\s*(?:--(?:[\s+]+-?[\s+]*-?)?|#|/\*|--\s*\w{1,12}|;?%00|\x00)$",
+        r"^[^'\x22`]*['\x22`]\s*[)\]]*\s*;?\s*(?:--(?:[\s+]+-?[\s+]*-?)?|#|/\*|--\s*\w{1,12}|;?%00|\x00)$",
     ),
     shape(
         2,
         BreakOut,
         "quote at the end of a word",
-        r"^[\w.@-]{0,10}\d?['`]+[)\]]*;?$|^['\x22`\\;)]{1,6}$|^\d{1,9}\x22[)\]]+$|^[\w-]{1,20}\\?'[\x22)(]+|^\d+\\['\x22]$|^[\w]{1,12}['\x22]{2,4}\)*$",
+        r"^[\w.@-]{0,10}\d?['`]+[)\]]*;?$|^['\x22`\\;)]{1,6}$|^\d{1,9}\x22[)\]]+$|^[\w-]+\\?'[\x22)(]+|^\d+\\['\x22]$|^[\w]{1,12}['\x22]{2,4}\)*$",
     ),
     shape(
         2,
@@ -267,7 +267,7 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "dump of the database by JSON or XML",
-        r"\bfor\s+(?:xml|json)\s+(?:path|auto|raw)\b.{0,20}(?:--|#|$)|\bjson_(?:keys|extract|depth)\s*\(\s*\(?\s*(?:select|convert|')",
+        r"\bfor\s+(?:xml|json)\s+(?:path|auto|raw)\b.*(?:--|#|$)|\bjson_(?:keys|extract|depth)\s*\(\s*\(?\s*(?:select|convert|')",
     ),
 ];
 
@@ -277,13 +277,13 @@ pub(super) const BEHIND_QUOTE: &[Shape] = &[
         4,
         BreakOut,
         "quote, then a condition",
-        r"^['\x22`][\s)\]}/*+]*(?:or|and|xor|having|where|\|\||&&|rlike|not)\b?[\s(!~+*/-]*(?:['\x22`][^'\x22`]{0,24}['\x22`]?|-?\d[\w.]*|[\w.@]{1,32}(?:\s*\([^)]{0,60}\)*)?|\(.{1,60}\))[\s)]*(?:[=<>!]|(?:not\s+)?(?:like|in|between|regexp|rlike|similar)\b|is\s+(?:not\s+)?(?:null|true|false)|sounds\b|[-+*/%^|&]{1,2}\s*['\x22\d(])",
+        r"^['\x22`][\s)\]}/*+]*(?:or|and|xor|having|where|\|\||&&|rlike|not)\b?[\s(!~+*/-]*(?:['\x22`][^'\x22`]*['\x22`]?|-?\d[\w.]*|[\w.@]+(?:\s*\([^)]*\)*)?|\(.+\))[\s)]*(?:[=<>!]|(?:not\s+)?(?:like|in|between|regexp|rlike|similar)\b|is\s+(?:not\s+)?(?:null|true|false)|sounds\b|[-+*/%^|&]{1,2}\s*['\x22\d(])",
     ),
     shape(
         4,
         BreakOut,
         "quote, then a truth and an end",
-        r"^['\x22`][\s)\]}]*(?:or|and|xor|\|\||&&)[\s(!~+-]*(?:true|false|\d+|null|'[^']{0,12}'?|\x22[^\x22]{0,12}\x22?|[a-z]{1,3})[\s)]*(?:--|#|/\*|;|'|\x22|limit\b|$)",
+        r"^['\x22`][\s)\]}]*(?:or|and|xor|\|\||&&)[\s(!~+-]*(?:(?:true|false|\d+|null|[a-z]{1,3})[\s)]*(?:--|#|/\*|;|limit\b|$)|(?:true|false|null)\s*['\x22]|'[^']{0,12}'?[\s)]*(?:--|#|/\*|;|'|limit\b|$)|\x22[^\x22]{0,12}\x22?[\s)]*(?:--|#|/\*|;|\x22|limit\b|$))",
     ),
     shape(
         4,
@@ -314,7 +314,7 @@ pub(super) const BEHIND_QUOTE: &[Shape] = &[
         3,
         BreakOut,
         "quote, then an assignment",
-        r"^'\s*,\s*(?:\w{1,24}\s*=\s*['\x22\d(]|\(?\s*select\b|'[^']{0,24}'\s*\)|(?:now|null|user|version|database|\d+)\s*\(?\)?\s*(?:,|\)|--))|^['\x22]\s*=\s*['\x220]|^'\s*[=<>*/^%-]\s*'|^'\s*=\s*\d*\s*(?:--|#|or\b|$)|^'\s*(?:<>|!=|<=>|>|<)\s*'|^'\s*(?:is\s+(?:not\s+)?null|=\s*''|like\s*'|between\s)",
+        r"^'\s*,\s*(?:\w+\s*=\s*['\x22\d(]|\(?\s*select\b|'[^']*'\s*\)|(?:now|null|user|version|database|\d+)\s*\(?\)?\s*(?:,|\)|--))|^['\x22]\s*=\s*['\x220]|^'\s*[=<>*/^%-]\s*'|^'\s*=\s*\d*\s*(?:--|#|or\b|$)|^'\s*(?:<>|!=|<=>|>|<)\s*'|^'\s*(?:is\s+(?:not\s+)?null|=\s*''|like\s*'|between\s)",
     ),
     shape(
         2,

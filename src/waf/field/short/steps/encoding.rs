@@ -46,7 +46,8 @@ fn replace(text: &[u8], leads: u8, mut decode: impl FnMut(&[u8], &mut Vec<u8>) -
 /// `%41`, `%u0041`; with any of them, and no blank in the text, `+` is a blank.
 pub(in crate::field::short) fn url(text: &[u8]) -> Option<Vec<u8>> {
     let plus = memchr(b' ', text).is_none();
-    let mut out = replace(text, b'%', |rest, out| match rest {
+    let pluses = || text.iter().filter(|byte| **byte == b'+').count();
+    let decoded = replace(text, b'%', |rest, out| match rest {
         [_, b'u' | b'U', hex @ ..] => {
             let (code, 4) = number(hex, 16, 4)? else { return None };
             push_char(out, code);
@@ -58,7 +59,9 @@ pub(in crate::field::short) fn url(text: &[u8]) -> Option<Vec<u8>> {
             Some(3)
         }
         [] => None,
-    })?;
+    });
+    // A form writes blanks so even where nothing else needs an escape.
+    let mut out = decoded.or_else(|| (plus && pluses() > 1).then(|| text.to_vec()))?;
     if plus && memchr(b'+', text).is_some() {
         // A `+` that was itself written `%2B` stays one in few payloads: both are read as blanks.
         out.iter_mut().filter(|byte| **byte == b'+').for_each(|byte| *byte = b' ');
