@@ -2,8 +2,8 @@
 //!
 //! A text is UTF-8 without NUL and without control characters, save tab, line feed and carriage return; and it is not
 //! binary in disguise. In a [`Free`] text form feeds (RFCs and listings have them) and the escape sequences that colour
-//! a terminal's log (`ESC [ 1 ; 31 m`) are content too; no other escape sequence is, because it could move the cursor or
-//! set a title when someone prints the log. A [`Short`] text has neither, and no override of the writing direction.
+//! a terminal's log (`ESC [ 1 ; 31 m`) are content too; no other escape sequence is, because it could move the cursor
+//! or set a title when someone prints the log. A [`Short`] text has neither, and no override of the writing direction.
 //! Deleting (U+007F) and backspace are in no text.
 //!
 //! Out of more than eight characters that are for no exchange of text (U+FFFD, private use, non-characters, C1
@@ -118,8 +118,7 @@ fn characters<'a>(value: &'a [u8], kind: Kind, odd: &mut usize, seen: &mut usize
         }
         Err(_) => return Err("not UTF-8"),
     };
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
+    for (at, c) in text.char_indices() {
         if at >= BLOCK {
             return Ok(value.get(at..).unwrap_or_default());
         }

@@ -2,24 +2,27 @@
 //!
 //! Comes after nothing: what is given is the value as the application will see it. Two questions, in this order.
 //!
-//! 1. *Do all clients read it alike?* It must be of the strict grammar of [`super::grammar`]'s `url`, which RFC 3986 and the
-//!    WHATWG's parser read alike. So there is no backslash, blank or control character, no user information, no second
-//!    `@` or `:`, no missing `//`, no port in other than plain digits, no percent-encoding in the host, no `@` behind a
-//!    host without a path, no zone, and one spelling of each host: an address is four decimal numbers or IPv6 in
-//!    brackets; `2130706433`, `0x7f.1`, `0177.0.0.1`, `127.1`, full-width digits, `①`, `。` and a dot at the end are
+//! 1. *Do all clients read it alike?* It must be of the strict grammar of [`super::grammar`]'s `url`, which RFC 3986
+//!    and the WHATWG's parser read alike. So there is no backslash, blank or control character, no user information, no
+//!    second `@` or `:`, no missing `//`, no port in other than plain digits, no percent-encoding in the host, no `@`
+//!    behind a host without a path, no zone, and one spelling of each host: an address is four decimal numbers or IPv6
+//!    in brackets; `2130706433`, `0x7f.1`, `0177.0.0.1`, `127.1`, full-width digits, `①`, `。` and a dot at the end are
 //!    refused whatever they lead to. No such address is opened by `allow:`.
 //! 2. *Does it lead inside?* Refused are addresses that are not global (IANA's special-purpose registries), IPv6 that
-//!    carries IPv4 (mapped, compatible, translated, 6to4, Teredo, ISATAP), the metadata services of clouds, names of one label,
-//!    names under suffixes of inner networks, names of public services that answer with the address written in them, names
-//!    with such an address in them, and ports of services that are not for the web.
+//!    carries IPv4 (mapped, compatible, translated, 6to4, Teredo, ISATAP), the metadata services of clouds, names of
+//!    one label, names under suffixes of inner networks, names of public services that answer with the address written
+//!    in them, names with such an address in them, ports of services that are not for the web (below 1024 all but 80
+//!    and 443; from there on, a list), and addresses with parts that are addresses of such a host themselves.
 //!
-//! `allow:` opens a host (all its ports), a host with a port, `*.suffix`, or a network, each as it is written in the address.
-//! Neither a network nor a suffix opens the metadata services in it: these must be named.
+//! `allow:` opens a host (all its ports), a host with a port, `*.suffix`, or a network, each as it is written in the
+//! address. Neither a network nor a suffix opens the metadata services in it: these must be named.
 //!
 //! What this cannot see: a public name that resolves to an inner address, today or at the second look. That is for the
-//! network the application fetches from (docs: egress rules) and for the application's own check of the address it connects to.
+//! network the application fetches from (docs: egress rules) and for the application's own check of the address it
+//! connects to.
 //!
-//! Fails closed. Cost: one pass over at most 8192 bytes, and over a host of at most 253; nothing is looked up.
+//! Fails closed. Cost: a few passes over at most 8192 bytes, and over a host of at most 253; nothing is looked up.
+//! Allocates only where a part is an address itself.
 
 use super::class::{Arguments, Misfit, SpecError, excerpt};
 use super::grammar::host::{self, Host};
@@ -93,13 +96,15 @@ const METADATA_V6: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
 ];
 /// Names of metadata services, and all below them.
-const METADATA_NAMES: [&str; 6] = [
+const METADATA_NAMES: [&str; 8] = [
     "metadata.google.internal",
     "metadata.goog",
     "metadata",
     "instance-data",
     "instance-data.ec2.internal",
     "metadata.tencentyun.com",
+    "metadata.packet.net",
+    "metadata.platformequinix.com",
 ];
 
 /// Suffixes of inner networks: special-use names (RFC 6761, 6762, 8375, 9476), ICANN's `.internal`, and usual ones.
@@ -131,7 +136,7 @@ const INNER_NAMES: [&str; 24] = [
 ];
 
 /// Public names that answer with an address that is written in the question, or with a loopback one.
-const ECHO_NAMES: [&str; 28] = [
+const ECHO_NAMES: [&str; 31] = [
     "nip.io",
     "sslip.io",
     "xip.io",
@@ -146,7 +151,10 @@ const ECHO_NAMES: [&str; 28] = [
     "localho.st",
     "traefik.me",
     "fuf.me",
-    "fbi.com.localhost",
+    "localh.st",
+    "bugbounty.dod.network",
+    "mail.ebc.apple.com",
+    "nicob.net",
     "yoogle.com",
     "rbndr.us",
     "1u.ms",
@@ -242,12 +250,7 @@ impl Fetch {
         if self.allow.iter().any(|allow| allow.names(&uri.host, port)) {
             return Ok(());
         }
-        let metadata = match &uri.host {
-            Host::V4(ip) => METADATA_V4.contains(ip),
-            Host::V6(ip) => METADATA_V6.contains(ip),
-            Host::Name(name) => METADATA_NAMES.iter().any(|metadata| under(name, metadata)),
-        };
-        if metadata {
+        if metadata(&uri.host) {
             return Err("the metadata service of a cloud");
         }
         if self.allow.iter().any(|allow| allow.holds(&uri.host)) {
@@ -262,8 +265,32 @@ impl Fetch {
         if uri.port.is_some() && !web_port(port) {
             return Err("a port that is not for the web");
         }
-        Ok(())
+        if carried_inside(value, uri.behind) { Err("an inner address within the address") } else { Ok(()) }
     }
+}
+
+/// Whether a part of the address is itself one with an inner address for its host, for a public page to lead there.
+/// Names are not looked at: people do search for `http://localhost:3000`.
+fn carried_inside(value: &[u8], behind: &[u8]) -> bool {
+    let slashes = |part: &[u8]| part == b"://" || part.eq_ignore_ascii_case(b"%2f");
+    if !behind.windows(3).any(slashes) {
+        return false;
+    }
+    let inner = |text: &[u8]| {
+        let end = text.iter().position(|b| matches!(b, b'/' | b'?' | b'#' | b'\\')).unwrap_or(text.len());
+        let authority = text.get(..end).unwrap_or_default();
+        let host = authority.rsplit(|b| *b == b'@').next().unwrap_or_default();
+        host::authority(host).is_ok_and(|(host, _)| match host {
+            Host::V4(ip) => !global(IpAddr::V4(ip)),
+            Host::V6(ip) => !global(IpAddr::V6(ip)),
+            Host::Name(_) => metadata(&host),
+        })
+    };
+    // As it stands (a path's own `//` is between two of its segments), and decoded. Each is read up to the next slash.
+    let any = |text: &[u8]| {
+        text.windows(3).enumerate().any(|(at, part)| part == b"://" && inner(text.get(at + 3..).unwrap_or_default()))
+    };
+    any(behind) || uri::texts(value).iter().any(|(_, text)| any(text))
 }
 
 /// Prints the parentheses with what stands between them; nothing, when that is what goes without saying.
@@ -361,6 +388,15 @@ fn under(name: &str, suffix: &str) -> bool {
     end.eq_ignore_ascii_case(suffix) && (before.is_empty() || before.ends_with('.'))
 }
 
+/// Whether a host is the metadata service of a cloud.
+pub(super) fn metadata(host: &Host<'_>) -> bool {
+    match host {
+        Host::V4(ip) => METADATA_V4.contains(ip),
+        Host::V6(ip) => METADATA_V6.contains(ip),
+        Host::Name(name) => METADATA_NAMES.iter().any(|metadata| under(name, metadata)),
+    }
+}
+
 /// Whether a name may be one of the open internet.
 fn outer_name(name: &str) -> Result<(), &'static str> {
     let any = |list: &[&str]| list.iter().any(|suffix| under(name, suffix));
@@ -405,8 +441,8 @@ fn global(address: IpAddr) -> bool {
         IpAddr::V6(ip) => {
             let bits = ip.to_bits();
             let isatap = matches!(ip.segments(), [_, _, _, _, 0 | 0x200, 0x5efe, _, _]);
-            // Global unicast is 2000::/3; mapped, compatible, translated (64:ff9b::/96), unique local (fc00::/7), link-local
-            // and multicast addresses are all outside of it.
+            // Global unicast is 2000::/3; mapped, compatible, translated (64:ff9b::/96), unique local (fc00::/7),
+            // link-local and multicast addresses are all outside of it.
             bits >> 125 == 1
                 && !isatap
                 && !INNER_V6.iter().any(|(base, length)| (bits ^ base.to_bits()) >> (128 - length) == 0)

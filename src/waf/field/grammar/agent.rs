@@ -1,7 +1,8 @@
 //! `user-agent`: what browsers, libraries and tools call themselves (RFC 9110, section 10.1.5: products and comments).
 //!
 //! Narrower: a product is letters, digits and a few signs; a comment stands apart from words, and holds words, versions
-//! and addresses of the web. At most three words outside of comments are no `name/version`, so a sentence is no client.
+//! and addresses of the web. At most three words outside of comments are no `name/version`, so a sentence is no client;
+//! where there is nothing else, they are written like titles.
 //! Quotes, angle brackets, braces, backticks, `$`, `|`, `\`, `;` outside of comments and all beyond ASCII do not fit.
 
 use super::plain::inner_name;
@@ -26,7 +27,7 @@ pub(super) fn fits(value: &[u8]) -> Fit {
         return Err("does not begin with a name");
     }
     let mut rest = value;
-    let (mut bare, mut versions, mut comments) = (0, 0, 0);
+    let (mut bare, mut versions, mut comments, mut titled) = (0, 0, 0, true);
     while !rest.is_empty() {
         if rest.first() == Some(&b'(') {
             rest = comment(rest)?;
@@ -38,6 +39,7 @@ pub(super) fn fits(value: &[u8]) -> Fit {
                 versions += 1;
             } else {
                 bare += 1;
+                titled &= word.first().is_some_and(u8::is_ascii_uppercase) && word.iter().any(u8::is_ascii_lowercase);
             }
             rest = behind;
         }
@@ -47,7 +49,7 @@ pub(super) fn fits(value: &[u8]) -> Fit {
             Some(_) => return Err("no blank behind a comment"),
         }
     }
-    if bare > BARE || (bare > 1 && versions + comments == 0) {
+    if bare > BARE || (bare > 1 && versions + comments == 0 && !titled) {
         return Err("more words than names and versions");
     }
     Ok(())
@@ -76,6 +78,8 @@ fn product(word: &[u8]) -> Result<bool, &'static str> {
         return Err("a product's name with other signs");
     }
     match version {
+        // A package manager that does not know.
+        Some(b"?") => Ok(true),
         None => Ok(name.iter().any(u8::is_ascii_digit) && name.contains(&b'.')),
         // Some write several: `ua/2.1 os/linux/5.10`.
         Some(version) if version.split(|b| *b == b'/').all(sound) => Ok(true),

@@ -116,10 +116,10 @@ pub(super) fn fits(value: &[u8], extensions: &[String]) -> Fit {
 /// Every character, with what stands around it.
 fn characters(text: &str) -> Fit {
     let mut before = None::<char>;
+    let mut dotted = false;
     let mut round = 0usize;
     let mut square = 0usize;
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
+    for (at, c) in text.char_indices() {
         let rest = text.get(at + c.len_utf8()..).unwrap_or_default();
         let after = rest.chars().next();
         let letter = |c: Option<char>| c.is_some_and(char::is_alphabetic);
@@ -166,11 +166,23 @@ fn characters(text: &str) -> Fit {
             '\u{0}'..='\u{7f}' => false,
             // The dashes and quotes of word processors.
             '\u{2010}'..='\u{2015}' | '\u{2026}' => true,
+            // Of emoji, and of scripts whose letters join.
+            '\u{fe0f}' => before.is_some_and(|c| !c.is_ascii()),
+            '\u{200c}' | '\u{200d}' => [before, after].into_iter().all(|c| c.is_some_and(|c| !c.is_ascii())),
+            // What keyboards of East Asia write, where folding to ASCII would make nothing of it.
+            '\u{3000}'
+            | '\u{3008}'..='\u{3011}'
+            | '\u{3014}'..='\u{301c}'
+            | '\u{ff08}'
+            | '\u{ff09}'
+            | '\u{ff65}'..='\u{ff9f}' => true,
+            '\u{ff10}'..='\u{ff19}' | '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}' => !dotted,
             c => nameable(c),
         };
         if !sound {
             return Err("a character that stands in no name, or not there");
         }
+        dotted |= c == '.';
         before = Some(c);
     }
     if round + square > 0 { Err("a parenthesis that does not close") } else { Ok(()) }

@@ -3,7 +3,7 @@
 //! RFC 9110's `token` lets `'`, `` ` ``, `|`, `$` and more through, which no registered name has: a name here is letters,
 //! digits, `-`, `.`, `_` and `+`. A quoted string holds no escapes and no sign that markup or a shell would read.
 
-use super::{Fit, token};
+use super::{Fit, host, plain, time, token, uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -39,7 +39,7 @@ fn pieces(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
             quoted ^= *b == b'"';
             !quoted && *b == separator
         })
-        .map(|piece| trim(piece))
+        .map(trim)
 }
 
 fn trim(piece: &[u8]) -> &[u8] {
@@ -49,32 +49,34 @@ fn trim(piece: &[u8]) -> &[u8] {
     piece.get(start..end).unwrap_or_default()
 }
 
-/// A registered name: at most 128 letters, digits, `-`, `.`, `_`, `+`, the first a letter or digit; no two dots together.
+/// A registered name: at most 128 letters, digits, `-`, `.`, `_`, `+`, the first a letter or digit; no two dots
+/// together.
 fn name(value: &[u8]) -> bool {
     value.first().is_some_and(u8::is_ascii_alphanumeric)
         && value.len() <= 128
         && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'+'))
         && !value.windows(2).any(|pair| pair == b".." || pair == b"--")
-        && !super::plain::inner_name(value)
+        && !plain::inner_name(value)
 }
 
-/// What may stand in quotes: letters, digits and a few signs, no blank beside a sign of comparison.
-fn quoted(value: &[u8]) -> bool {
-    let inside = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-    inside.is_some_and(|inside| {
-        inside.len() <= 256
-            && inside.iter().all(|b| {
-                b.is_ascii_alphanumeric()
-                    || matches!(
-                        b,
-                        b' ' | b'-' | b'.' | b'_' | b'+' | b'/' | b':' | b',' | b'@' | b'=' | b'~' | b'?' | b'&' | b'%'
-                    )
-            })
-            && !inside.windows(2).any(|pair| matches!(pair, b".." | b"--" | b"&&"))
-            && !(inside.contains(&b' ') && inside.contains(&b'='))
-    })
+/// The inside of a quoted string without escapes.
+fn inside(value: &[u8]) -> Option<&[u8]> {
+    let inside = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    (inside.len() <= 256 && !inside.contains(&b'"')).then_some(inside)
 }
 
+/// At most five words of letters, digits, `.`, `_`, `-`; when there are several, the first begins with a capital.
+fn words(value: &[u8]) -> bool {
+    let mut count = 0;
+    let sound = value.split(|b| *b == b' ').all(|word| {
+        count += 1;
+        name(word) && !word.contains(&b'+')
+    });
+    sound && (count == 1 || (count <= 5 && value.first().is_some_and(u8::is_ascii_uppercase)))
+}
+
+/// One parameter of a media type or a directive. In quotes: a name, a media type, a boundary, or an address without a
+/// query.
 fn parameter(value: &[u8]) -> Fit {
     let (left, right) = value
         .iter()
@@ -82,18 +84,31 @@ fn parameter(value: &[u8]) -> Fit {
         .and_then(|at| value.split_at_checked(at))
         .ok_or("no `=` in a parameter")?;
     let right = right.get(1..).unwrap_or_default();
+    let bare = inside(right).unwrap_or(right);
     // RFC 2046, section 5.1.1: browsers begin theirs with many hyphens.
     let boundary = left.eq_ignore_ascii_case(b"boundary")
-        && (1..=70).contains(&right.len())
-        && right.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+' | b'=' | b':'));
-    if name(left) && (name(right) || quoted(right) || boundary) { Ok(()) } else { Err("not a parameter") }
+        && (1..=70).contains(&bare.len())
+        && bare.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+' | b':'));
+    let in_quotes = bare.len() < right.len() && (essence(bare).is_ok() || plain_address(bare));
+    if name(left) && (name(bare) || boundary || in_quotes) { Ok(()) } else { Err("not a parameter") }
+}
+
+/// An address of the web that carries no text.
+fn plain_address(value: &[u8]) -> bool {
+    uri::fits(value, &[]).is_ok()
+        && !value
+            .iter()
+            .any(|b| matches!(b, b'?' | b'%' | b'(' | b';' | b'=' | b'&' | b'*' | b'$' | b',') || *b >= 0x80)
 }
 
 /// RFC 9110, section 12.4.2: `q=` and a number from 0 to 1 with at most three decimals.
 fn weight(value: &[u8]) -> bool {
     match value {
         [b'q' | b'Q', b'=', b'0'] | [b'q' | b'Q', b'=', b'1'] => true,
-        [b'q' | b'Q', b'=', b'0', b'.', rest @ ..] => rest.len() <= 3 && rest.iter().all(u8::is_ascii_digit),
+        // Java's own client leaves the zero out.
+        [b'q' | b'Q', b'=', b'0', b'.', rest @ ..] | [b'q' | b'Q', b'=', b'.', rest @ ..] => {
+            rest.len() <= 3 && rest.iter().all(u8::is_ascii_digit)
+        }
         [b'q' | b'Q', b'=', b'1', b'.', rest @ ..] => rest.len() <= 3 && rest.iter().all(|b| *b == b'0'),
         _ => false,
     }
@@ -107,16 +122,21 @@ pub(super) fn media_type(value: &[u8]) -> Fit {
     media(value, false)
 }
 
+/// A type and a subtype.
+fn essence(value: &[u8]) -> Fit {
+    let at = value.iter().position(|b| *b == b'/').ok_or("no `/` in a media type")?;
+    let (kind, subtype) = value.split_at_checked(at).ok_or("no `/` in a media type")?;
+    let lettered = name(kind) && kind.iter().all(|b| b.is_ascii_alphabetic() || *b == b'-');
+    (lettered && subtype.get(1..).is_some_and(name)).then_some(()).ok_or("not a type and a subtype")
+}
+
 fn media(value: &[u8], range: bool) -> Fit {
     let mut pieces = pieces(value, b';');
-    let essence = pieces.next().unwrap_or_default();
-    let at = essence.iter().position(|b| *b == b'/').ok_or("no `/` in a media type")?;
-    let (kind, subtype) = essence.split_at_checked(at).ok_or("no `/` in a media type")?;
-    let subtype = subtype.get(1..).unwrap_or_default();
-    let wild = range && subtype == b"*" && (kind == b"*" || name(kind));
-    let lettered = |kind: &[u8]| name(kind) && kind.iter().all(|b| b.is_ascii_alphabetic() || *b == b'-');
-    if !wild && !(lettered(kind) && name(subtype)) {
-        return Err("not a type and a subtype");
+    let kind = pieces.next().unwrap_or_default();
+    let wild =
+        range && kind.strip_suffix(b"/*").is_some_and(|kind| kind == b"*" || (name(kind) && !kind.contains(&b'.')));
+    if !wild {
+        essence(kind)?;
     }
     for (count, piece) in pieces.enumerate() {
         if count >= 16 {
@@ -139,7 +159,7 @@ pub(super) fn accept(value: &[u8]) -> Fit {
     members(value, |member| {
         // What some clients of Java send for `*/*`.
         if member == b"*" || member.starts_with(b"*;") {
-            return member.get(2..).map_or(true, |rest| weight(trim(rest))).then_some(()).ok_or("not a weight");
+            return member.get(2..).is_none_or(|rest| weight(trim(rest))).then_some(()).ok_or("not a weight");
         }
         media(member, true)
     })
@@ -218,22 +238,34 @@ fn offset(digits: &[u8]) -> Option<u64> {
     all.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
 }
 
-/// RFC 9110, sections 8.8.3 and 13.1: `*`, or entity tags. Of what a tag may hold, letters, digits and what base64, hashes,
-/// versions and suffixes use: no quote, blank, `<`, `(`, `{` or `$`.
+/// RFC 9110, sections 8.8.3 and 13.1: `*`, or entity tags. Of what a tag may hold, letters, digits and what base64,
+/// hashes, versions and suffixes use: no quote, blank, `<`, `(`, `{` or `$`.
 pub(super) fn etag(value: &[u8]) -> Fit {
     if value == b"*" { Ok(()) } else { members(value, entity_tag) }
 }
 
 fn entity_tag(member: &[u8]) -> Fit {
     let opaque = member.strip_prefix(b"W/").unwrap_or(member);
-    let inside = opaque.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).ok_or("not in quotes")?;
-    let sound = inside.len() <= 256
-        && inside.iter().all(|b| {
-            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'+' | b'/' | b'=' | b'~' | b',')
-        })
-        && !inside.windows(2).any(|pair| pair == b"..")
-        && !super::plain::scheme_of_script(inside);
-    if sound { super::plain::word(inside) } else { Err("not an entity tag") }
+    let tag = inside(opaque).ok_or("not in quotes")?;
+    let all = tag.iter().all(|b| {
+        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'+' | b'/' | b'=' | b'~' | b',')
+    });
+    // A `/` or `+` is base64's, which mixes; a path and an address do not.
+    let any = |set: fn(&u8) -> bool| tag.iter().any(set);
+    let base64 = tag.len() >= 12
+        && any(u8::is_ascii_digit)
+        && any(u8::is_ascii_lowercase)
+        && any(u8::is_ascii_uppercase)
+        && !tag.windows(2).any(|pair| pair == b":/");
+    let padding = tag.windows(2).all(|pair| !matches!(pair, [b'=', b] if b.is_ascii_alphanumeric()));
+    let sound = all
+        && padding
+        && (base64 || !any(|b| matches!(b, b'/' | b'+')))
+        && (tag.first() != Some(&b'-') || plain::random(tag))
+        && !tag.windows(2).any(|pair| pair == b"..")
+        && !plain::scheme_of_script(tag)
+        && !plain::utf7(tag);
+    if sound { plain::word(tag) } else { Err("not an entity tag") }
 }
 
 /// RFC 9110, section 13.1.5: an entity tag or a date.
@@ -241,7 +273,7 @@ pub(super) fn if_range(value: &[u8]) -> Fit {
     if matches!(value.first(), Some(b'"')) || value.starts_with(b"W/") {
         entity_tag(value)
     } else {
-        super::time::http_date(value)
+        time::http_date(value)
     }
 }
 
@@ -298,36 +330,29 @@ pub(super) fn directives(value: &[u8]) -> Fit {
     })
 }
 
-/// Structured values of client hints (RFC 8941): a list of brands with versions (the brands may be nonsense of the GREASE
-/// kind, with `(`, `)`, `;`, `:`, `=`, `?`, `/` in them), a truth, a number, a quoted word.
+/// Structured values of client hints (RFC 8941): a list of brands with versions, a truth, a number, words in quotes. A
+/// brand is words, or nonsense of the GREASE kind, which is `Not A Brand` with any signs between.
 pub(super) fn client_hint(value: &[u8]) -> Fit {
-    if matches!(value, b"?0" | b"?1" | b"\"\"") || super::plain::number(value).is_ok() || quoted(value) || name(value) {
+    let quoted = inside(value).is_some_and(|inside| inside.is_empty() || words(inside));
+    if matches!(value, b"?0" | b"?1") || quoted || plain::number(value).is_ok() || name(value) {
         return Ok(());
     }
     members(value, |member| {
         let mut pieces = pieces(member, b';');
-        let brand = pieces.next().unwrap_or_default();
-        let inside = brand.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).ok_or("not a brand")?;
-        let sign = |b: &u8| {
-            matches!(b, b' ' | b'(' | b')' | b';' | b':' | b'=' | b'?' | b'/' | b'.' | b'_' | b'-' | b',' | b'@')
-        };
-        let signs = inside.iter().filter(|b| sign(b)).count();
-        let sound = inside.len() <= 64
-            && signs <= 6
-            && inside.iter().all(|b| b.is_ascii_alphabetic() || b.is_ascii_digit() || sign(b))
-            // Where there is more than a name: no call, no comparison, no path.
-            && inside.iter().filter(|b| matches!(b, b'=' | b'/')).count() <= 1
-            && !inside.windows(2).any(|pair| matches!(pair, b".." | b"--" | b"()" | b":/" | b"./" | b"/."))
-            && !inside.windows(3).any(|part| matches!(part, [l, b'=', r] if l.is_ascii_digit() && r.is_ascii_digit()));
+        let brand = pieces.next().and_then(inside).ok_or("not a brand")?;
+        let grease = brand.len() <= 24
+            && brand.iter().filter(|b| b.is_ascii_alphanumeric()).eq(b"NotABrand")
+            && brand
+                .iter()
+                .all(|b| (b' '..=b'~').contains(b) && !matches!(b, b'\'' | b'<' | b'>' | b'`' | b'$' | b'\\'));
         let version = |piece: &[u8]| {
-            piece.strip_prefix(b"v=").is_some_and(|version| {
-                let inside = version.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-                inside
-                    .is_some_and(|digits| digits.len() <= 32 && digits.iter().all(|b| b.is_ascii_digit() || *b == b'.'))
-            })
+            piece
+                .strip_prefix(b"v=")
+                .and_then(inside)
+                .is_some_and(|digits| digits.len() <= 32 && digits.iter().all(|b| b.is_ascii_digit() || *b == b'.'))
         };
         let versioned = pieces.next().is_some_and(version) && pieces.next().is_none();
-        (sound && versioned).then_some(()).ok_or("not a brand with a version")
+        ((words(brand) || grease) && versioned).then_some(()).ok_or("not a brand with a version")
     })
 }
 
@@ -347,7 +372,27 @@ pub(super) fn authorization(value: &[u8]) -> Fit {
     if token::token68(credentials).is_ok() {
         return Ok(());
     }
-    members(credentials, parameter)
+    members(credentials, credential)
+}
+
+/// One parameter of `Digest` (RFC 7616, section 3.4).
+fn credential(value: &[u8]) -> Fit {
+    let (left, right) = value
+        .iter()
+        .position(|b| *b == b'=')
+        .and_then(|at| value.split_at_checked(at))
+        .ok_or("no `=` in a parameter")?;
+    let right = right.get(1..).unwrap_or_default();
+    let bare = inside(right).unwrap_or(right);
+    let sound = match left {
+        b"username" | b"realm" => words(bare) || host::email(bare).is_ok(),
+        b"uri" => uri::absolute_path(bare).is_ok() && !bare.iter().any(|b| matches!(b, b'%' | b'(' | b';' | b'*')),
+        b"nonce" | b"cnonce" | b"opaque" => bare.is_empty() || token::token68(bare).is_ok(),
+        b"response" | b"nc" => plain::hex(bare).is_ok(),
+        b"algorithm" | b"qop" | b"userhash" => name(bare),
+        _ => false,
+    };
+    sound.then_some(()).ok_or("not a parameter of credentials")
 }
 
 fn basic(credentials: &[u8]) -> Fit {

@@ -1,4 +1,5 @@
-//! Hosts: names of RFC 1123, literal addresses, international names; `host`, `email`, and what addresses of the web need.
+//! Hosts: names of RFC 1123, literal addresses, international names; `host`, `email`, and what addresses of the web
+//! need.
 //!
 //! One spelling of each host: an IPv4 address is four decimal numbers without leading zeros, whatever else a resolver
 //! would take for one (`0x7f.1`, `2130706433`, `127.1`, `0177.0.0.1`) is no host here. An international name must be
@@ -6,6 +7,7 @@
 //! characters, which mapping turns into other hosts, do not fit.
 
 use super::Fit;
+use super::plain::word;
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -142,6 +144,7 @@ pub(super) fn email(value: &[u8]) -> Fit {
     if !sound {
         return Err("not a mailbox's name");
     }
+    word(local)?;
     match parse(domain)? {
         Host::Name(name) if name.contains('.') => Ok(()),
         _ => Err("not a domain"),

@@ -347,8 +347,8 @@ impl Grammar {
         }
     }
 
-    /// How a JSON document may write the value, besides as a string. A number's own text is what [`Grammar::fits`] is to
-    /// be given; for `true` and `false`, these words.
+    /// How a JSON document may write the value, besides as a string. A number's own text is what [`Grammar::fits`] is
+    /// to be given; for `true` and `false`, these words.
     #[must_use]
     pub fn written(&self) -> Written {
         match &self.kind {
@@ -402,12 +402,14 @@ impl Grammar {
         fit.map_err(|what| Misfit::new(format!("no {}: {what}", self.name())))
     }
 
-    /// The texts that a fitting value carries, percent-decoded once (`+` is a blank in a query), for the scorer of short
-    /// texts. Parts that are one plain word of ASCII letters, digits, `-` and `_` are left out: they say nothing.
+    /// The texts that a fitting value carries, percent-decoded once (`+` is a blank in a query), for the scorer of
+    /// short texts. Parts that are one plain word of ASCII letters, digits and single `-` and `_` are left out: they
+    /// say nothing.
     ///
     /// For `url`, `fetch-url`, `referer` and `path`: path segments, names and values of the query, the fragment. For
-    /// `user-agent` and `file-name`: the value. For `cookie`: the decoded value. For `authorization`: the user of `Basic`
-    /// credentials. Empty for all others, and for values that do not fit. At most as many as the value has bytes.
+    /// `user-agent` and `file-name`: the value. For `cookie`: the decoded value. For `authorization`: the user of
+    /// `Basic` credentials. Empty for all others, and for values that do not fit. At most as many as the value has
+    /// bytes.
     #[must_use]
     pub fn texts<'a>(&self, value: &'a [u8]) -> Vec<(Part, Cow<'a, [u8]>)> {
         let mut texts = match self.name() {
@@ -420,7 +422,11 @@ impl Grammar {
             }
             _ => Vec::new(),
         };
-        texts.retain(|(_, text)| !text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')));
+        let word = |text: &[u8]| {
+            text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+                && !text.windows(2).any(|pair| pair == b"--" || pair == b"__")
+        };
+        texts.retain(|(_, text)| !word(text));
         texts
     }
 }

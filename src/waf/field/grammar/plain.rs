@@ -100,8 +100,8 @@ const INNER_NAMES: [&[u8]; 12] = [
     b"__getattribute__",
 ];
 
-/// Letters, digits, `_`, `-`, `.` and `:`, beginning with a letter, digit or `_`, unless it is random. Not two dots together,
-/// no scheme that runs script, no way into an interpreter, and not a word that ends in `--`.
+/// Letters, digits, `_`, `-`, `.` and `:`, beginning with a letter, digit or `_`, unless it is random. Not two dots
+/// together, no scheme that runs script, no way into an interpreter, and no `--` at the end.
 pub(super) fn identifier(value: &[u8]) -> Fit {
     if !value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':')) {
         return Err("not letters, digits, `_`, `-`, `.` and `:`");
@@ -127,14 +127,11 @@ pub(super) fn random(value: &[u8]) -> bool {
         && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// What no name and no token is, even where all its characters are right: a plain word or number with SQL's comment behind it
-/// (a random identifier may end so), and what opens a way into an interpreter.
+/// What no name and no token is, even where all its characters are right: SQL's comment behind it (a random
+/// identifier may end so), and what opens a way into an interpreter.
 pub(super) fn word(value: &[u8]) -> Fit {
-    if let Some(word) = value.strip_suffix(b"--") {
-        let word = word.strip_suffix(b"-").unwrap_or(word);
-        if word.iter().all(u8::is_ascii_alphabetic) || word.iter().all(u8::is_ascii_digit) {
-            return Err("a word and `--`");
-        }
+    if value.ends_with(b"--") && !random(value) {
+        return Err("`--` at the end");
     }
     if inner_name(value) { Err("a name inside an interpreter") } else { Ok(()) }
 }

@@ -36,8 +36,8 @@ fn unpadded(value: &[u8]) -> &[u8] {
     value.get(..end).unwrap_or_default()
 }
 
-/// RFC 9110, section 11.2, narrower: with `/` or `+` it is base64 in whole groups of four, so that no path fits; without,
-/// letters, digits, `-`, `_`, `~` and single dots.
+/// RFC 9110, section 11.2, narrower: with `/` or `+` it is base64 in whole groups of four, so that no path fits;
+/// without, letters, digits, `-`, `_`, `~` and single dots.
 pub(super) fn token68(value: &[u8]) -> Fit {
     if value.iter().any(|b| matches!(b, b'/' | b'+')) {
         return base64(value);
@@ -70,8 +70,8 @@ struct Header<'a> {
 }
 
 /// RFC 7519 and 7515 in compact form: three parts, the header of which is a JSON object with an `alg` other than
-/// `none`. A header that brings its own key or says where to fetch one (`jwk`, `jku`, `x5u`) is refused, and so is a `kid`
-/// that is no name of a key. Says nothing about the signature.
+/// `none`. A header that brings its own key or says where to fetch one (`jwk`, `jku`, `x5u`) is refused, and so is a
+/// `kid` that is no name of a key. Says nothing about the signature.
 pub(super) fn jwt(value: &[u8]) -> Fit {
     let mut parts = value.split(|b| *b == b'.');
     let (Some(header), Some(claims), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
@@ -109,9 +109,9 @@ pub(super) fn jwt(value: &[u8]) -> Fit {
     Ok(())
 }
 
-/// RFC 6265, section 4.1.1, narrower: of `cookie-octet`, not `'`, `` ` ``, `<`, `>`, `(`, `)`, `{`, `}`, `[`, `]`, `^` and `|`; `&` only
-/// between `name=value` pairs, `$` only as Google's counters have it (`$o1$g0`). Percent-encoding is well-formed, and of nothing
-/// that browsers never encode or that markup begins with. No quotes around it.
+/// RFC 6265, section 4.1.1, narrower: of `cookie-octet` no quote, backtick, angle bracket, parenthesis, brace, bracket,
+/// `^` or `|`; `&` only between `name=value` pairs, `$` only as Google's counters have it (`$o1$g0`). Percent-encoding
+/// is well-formed, and of nothing that browsers never encode or that markup begins with. No quotes around it.
 pub(super) fn cookie(value: &[u8]) -> Fit {
     let octet = |b: &u8| {
         b.is_ascii_alphanumeric()

@@ -1,17 +1,18 @@
 //! Addresses of the web: `url`, `referer`, `origin`, `path`, and the parts of them.
 //!
-//! The grammar is RFC 3986 for schemes with an authority, narrower: no user information, no `'`, no `$(`, no dot segments
-//! (raw or encoded), percent-encoding only well-formed and without control characters or bytes that UTF-8 never has.
-//! Wider in two ways that browsers and people are: letters beyond ASCII (RFC 3987, `ucschar`), and `[name]` in a query.
-//! Two clients read such an address alike.
+//! The grammar is RFC 3986 for schemes with an authority, narrower: no user information, no `'`, no `$(`, no dot
+//! segments (raw or encoded), percent-encoding only well-formed and without control characters or bytes that UTF-8
+//! never has. Wider in two ways that browsers and people are: letters beyond ASCII (RFC 3987, `ucschar`), and `[name]`
+//! in a query. Two clients read such an address alike.
 //!
-//! An address may carry any text percent-encoded, and should: a search for `<script>` has an address. It is the scorer that
-//! reads the parts ([`texts`]).
+//! An address may carry any text percent-encoded, and should: a search for `<script>` has an address. It is the scorer
+//! that reads the parts ([`texts`]).
 
 use super::host::{self, Host};
 use super::{Fit, Part};
 use crate::field::class::{Arguments, SpecError, excerpt};
 use crate::field::text::nameable;
+use crate::field::url::metadata;
 use std::borrow::Cow;
 
 /// Bytes of any address.
@@ -62,7 +63,11 @@ pub(super) fn fits(value: &[u8], schemes: &[String]) -> Fit {
     let known = |scheme: &str| uri.scheme.eq_ignore_ascii_case(scheme.as_bytes());
     let known =
         if schemes.is_empty() { WEB.into_iter().any(known) } else { schemes.iter().map(String::as_str).any(known) };
-    known.then_some(()).ok_or("a scheme that is not allowed")
+    if !known {
+        return Err("a scheme that is not allowed");
+    }
+    // No page of a person's is there, whether the application means to fetch it or not.
+    if metadata(&uri.host) { Err("the metadata service of a cloud") } else { Ok(()) }
 }
 
 /// Takes an absolute address apart.
@@ -204,8 +209,8 @@ fn hex(digit: &u8) -> Option<u8> {
     char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// No segment is `.` or `..`, however encoded, with parameters or not (`..;`), between slashes of either kind; no separator
-/// or dot is encoded twice.
+/// No segment is `.` or `..`, however encoded, with parameters or not (`..;`), between slashes of either kind; no
+/// separator or dot is encoded twice.
 fn dot_segments(path: &[u8]) -> Fit {
     const TWICE: [&[u8]; 3] = [b"%252e", b"%252f", b"%255c"];
     if path.windows(5).any(|part| TWICE.iter().any(|twice| part.eq_ignore_ascii_case(twice))) {
@@ -262,7 +267,7 @@ pub(super) fn decoded(value: &[u8], plus: bool) -> Cow<'_, [u8]> {
 }
 
 /// The decoded parts of an address, absolute or relative, or none of one that does not fit.
-pub(super) fn texts(value: &[u8]) -> Vec<(Part, Cow<'_, [u8]>)> {
+pub(in crate::field) fn texts(value: &[u8]) -> Vec<(Part, Cow<'_, [u8]>)> {
     let behind = match parse(value) {
         Ok(uri) => uri.behind,
         Err(_) if absolute_path(value).is_ok() => value,
@@ -314,13 +319,13 @@ pub(super) fn referer(value: &[u8]) -> Fit {
     known.then_some(()).ok_or("a scheme that no page comes from")
 }
 
-/// Where a server's own files are. No page of an application is there, and a path alone, unlike one behind a host, could be
-/// opened as a file's.
+/// Where a server's own files are. No page of an application is there, and a path alone, unlike one behind a host,
+/// could be opened as a file's.
 const FILES: [&[u8]; 9] =
     [b"/etc/", b"/proc/", b"/bin/", b"/usr/", b"/var/", b"/root/", b"/sys/", b"/dev/tcp/", b"/dev/fd/"];
 
-/// RFC 3986, section 4.2: an absolute path, a query and a fragment. Not `//`, which a browser reads as a host, and not where a
-/// server's own files are.
+/// RFC 3986, section 4.2: an absolute path, a query and a fragment. Not `//`, which a browser reads as a host, and not
+/// where a server's own files are.
 pub(super) fn absolute_path(value: &[u8]) -> Fit {
     if value.len() > MOST {
         return Err("longer than 8192 bytes");
