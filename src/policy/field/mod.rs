@@ -55,7 +55,7 @@ pub use load::{Loaded, load};
 pub use operation::{Match, Operation};
 
 use super::Policy;
-use crate::fault::{Fault, Place};
+use crate::fault::Fault;
 use gatehouse_waf::field::Fields;
 use http::Method;
 use paths::{Hit, Paths, Segment};
@@ -141,15 +141,7 @@ impl FieldPolicy {
                 faults.push(fault);
             }
         }
-        faults.sort_by(|a, b| line(a).cmp(&line(b)));
         faults
-    }
-}
-
-fn line(fault: &Fault) -> usize {
-    match &fault.place {
-        Place::File { line, .. } => *line,
-        Place::Key(_) => 0,
     }
 }
 
