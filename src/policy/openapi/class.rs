@@ -124,6 +124,9 @@ const PROSE: &[&str] = &[
 /// Longest `short` that a draft writes.
 const MAX_SHORT: u64 = 1024;
 
+/// Longest `enum` that a draft writes, in bytes.
+const MAX_ENUM: usize = 2_000;
+
 /// Whether a field of that name holds prose or code.
 pub(super) fn is_prose(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -223,7 +226,8 @@ fn enumeration(values: &[&Value]) -> Option<String> {
             words.push(word);
         }
     }
-    (1..=200).contains(&words.len()).then(|| format!("enum({})", words.join(", ")))
+    let spec = format!("enum({})", words.join(", "));
+    (!words.is_empty() && spec.len() <= MAX_ENUM).then_some(spec)
 }
 
 /// Whether a pattern says enough to be a class: from end to end, of named characters only, and nothing that engines

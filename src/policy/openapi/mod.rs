@@ -19,7 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Most lines of fields in the whole draft.
-const MAX_LINES: usize = 50_000;
+const MAX_LINES: usize = 30_000;
+
+/// Most operations, a few below what a policy may have.
+const MAX_BLOCKS: usize = 9_000;
+
+/// Longest name of a field, in bytes; what has a longer one is left out.
+const MAX_NAME: usize = 256;
 
 /// Beside a parameter in a path that the document does not describe.
 const UNDESCRIBED: &str = "the document does not describe it";
@@ -190,7 +196,7 @@ impl<'d> Drafter<'d> {
         let mut blocks: Vec<Block> = Vec::new();
         for (key, method) in METHODS {
             let Some(operation) = item.get(key).and_then(Value::as_object) else { continue };
-            if self.lines > MAX_LINES {
+            if self.lines > MAX_LINES || self.blocks.len() > MAX_BLOCKS {
                 self.left_out.push(format!("{method} {template}: the draft is long enough"));
                 continue;
             }
@@ -230,6 +236,7 @@ impl<'d> Drafter<'d> {
             };
             let text = |key: &str| parameter.get(key).and_then(Value::as_str);
             if let (Some(name), Some(place)) = (text("name"), text("in"))
+                && name.len() <= MAX_NAME
                 && seen.insert((name, place))
             {
                 self.parameter(name, place, parameter, names, &mut what);
@@ -291,7 +298,7 @@ impl<'d> Drafter<'d> {
     fn body(&mut self, body: &'d Value, what: &mut Described) {
         let Some(content) = body.get("content").and_then(Value::as_object) else { return };
         let mut whole = None;
-        for (media, described) in content {
+        for (media, described) in content.iter().take(50) {
             let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             let schema = described.get("schema");
             if gatehouse_waf::field::MediaRange::parse(&essence).is_err() {

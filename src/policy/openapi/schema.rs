@@ -4,6 +4,7 @@
 //! references). What the alternatives say is joined: a place takes what any of them takes. References that lead nowhere
 //! or back to where they came from, and nesting past a bound, become a place of which nothing is known.
 
+use super::MAX_NAME;
 use super::class::{Guess, Place, Scalar, Type, guess, is_prose};
 use gatehouse_waf::field::JsonPath;
 use serde_json::{Map, Value};
@@ -117,7 +118,7 @@ impl<'d> Reader<'d> {
         depth: usize,
         fields: &mut Vec<(JsonPath, Guess)>,
     ) {
-        if fields.len() >= MAX_FIELDS {
+        if fields.len() >= MAX_FIELDS || name.len() > MAX_NAME {
             self.cut = true;
             return;
         }
@@ -183,9 +184,9 @@ impl<'d> Reader<'d> {
         let Some(object) = view.object else { return Vec::new() };
         let mut fields = Vec::new();
         for (name, children) in object.properties {
-            if fields.len() >= MAX_FIELDS {
+            if fields.len() >= MAX_FIELDS || name.len() > MAX_NAME {
                 self.cut = true;
-                break;
+                continue;
             }
             let view = self.view(&children);
             let (scalar, many) = match (view.scalar, view.array) {

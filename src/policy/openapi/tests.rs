@@ -252,6 +252,15 @@ fn hostile_documents_are_bounded_and_build() {
         assert!(draft.contains(want), "{name}: {want}\n{}", draft.get(..3000).unwrap_or(&draft));
         assert!(draft.len() < 1 << 20, "{name}: {} bytes", draft.len());
     }
+    // More paths than a policy may have operations, and names without end.
+    let paths: Vec<String> = (0..12_000).map(|n| format!(r#""/p{n}": {{"get": {{}}}}"#)).collect();
+    let draft = drafted(&format!(r#"{{"openapi": "3.0.0", "paths": {{{}}}}}"#, paths.join(",")));
+    assert_eq!(built(&draft).operations().len(), 9_001);
+    let long = "x".repeat(100_000);
+    let draft =
+        drafted(&with_body(&format!(r#"{{"properties": {{"{long}": {{}}, "a": {{"enum": ["{long}"]}}}}}}"#), ""));
+    built(&draft);
+    assert!(draft.len() < 10_000 && draft.contains("$.a"));
     // Everything that can be missing, or be of the wrong kind.
     for document in [
         r#"{"openapi": "3.0.0", "info": 3, "servers": "x", "paths": {"/a": 1, "b": {}, "/c": {"get": 1, "post": {"parameters": 3, "requestBody": []}}}}"#,
