@@ -15,6 +15,7 @@ use super::texts::Texts;
 use crate::body::json::{self, Container, Kind};
 use crate::body::multipart::FilePart;
 use crate::field::class::Misfit;
+use crate::field::grammar::Grammar;
 use crate::field::short::{self, Sign, Verdict};
 use crate::field::{Class, Expect, Fields, JsonTree, Node, Purpose, Table, sniff};
 use crate::variable::Variable;
@@ -229,7 +230,12 @@ impl Notes {
 
     /// Judges a name that the policy does not know; whether it need not be shown.
     fn name(&mut self, place: FieldPlace, name: &[u8], purpose: &Arc<Purpose>) -> bool {
-        let verdict = self.text(name);
+        let mut verdict = self.text(name);
+        // Keys within free text are a part of it.
+        let is_text = matches!(purpose.expect(), Expect::Class(Class::Free(_)));
+        if !is_text && !Grammar::is_field_name(name) {
+            verdict = verdict.or(|| FieldVerdict::Misfit("is no name of a field".to_owned()));
+        }
         let hide = verdict == FieldVerdict::Fits && !matches!(purpose.expect(), Expect::Scored);
         if verdict != FieldVerdict::Fits {
             self.note(place, name, true, purpose, verdict);

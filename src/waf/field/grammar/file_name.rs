@@ -1,6 +1,6 @@
 //! `file-name`: one segment of a path, as people and programs name files.
 //!
-//! Letters of all scripts, digits, blanks and `. _ - ( ) [ ] , + @ # ! & %` where names have them (`report (1).pdf`,
+//! Letters of all scripts, digits, blanks and `. _ - ( ) [ ] , ; = + @ # ! & %` where names have them (`report (1).pdf`,
 //! `Résumé (final) v2.pdf`, `R&D notes.md`, `C#.md`, `[slug].tsx`, `logo@2x.png`, `.env.example`). Not: separators,
 //! control and invisible characters, quotes other than the apostrophe of `Rob's`, signs of shells and markup, two dots
 //! together, a dash before, a dot or blank at the end, devices of Windows, extensions that a server runs wherever they
@@ -161,6 +161,10 @@ fn characters(text: &str) -> Fit {
                 (capital(before) && capital(after)) || words
             }
             '#' => matches!(before, Some('C' | 'F')) || after.is_some_and(|c| c.is_ascii_digit()),
+            // `report;final=2.txt`: within a word, where nothing is called.
+            ';' | '=' => {
+                before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric) && !dotted
+            }
             '@' | '!' => before.is_some_and(|c| c != ' ') && after != Some(c),
             '%' => before.is_some_and(|c| c.is_ascii_digit()) && wordless(after),
             '\u{0}'..='\u{7f}' => false,

@@ -365,6 +365,13 @@ impl Grammar {
         }
     }
 
+    /// Whether a field that no policy names might be called so, whatever its values are for: letters of any script, digits
+    /// and the signs that programs put into names, at most 256 bytes. Not for keys of free text, which are text themselves.
+    #[must_use]
+    pub fn is_field_name(name: &[u8]) -> bool {
+        plain::field_name(name)
+    }
+
     /// Whether all of `value` is of this grammar.
     ///
     /// # Errors
