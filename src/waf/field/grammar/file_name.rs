@@ -94,7 +94,7 @@ pub(super) fn fits(value: &[u8], extensions: &[String]) -> Fit {
         if !extensions.is_empty() {
             return Err("no extension");
         }
-        return if text.contains([' ', '(']) { Err("words without an extension") } else { Ok(()) };
+        return if text.contains([' ', '(', ';', '=']) { Err("words without an extension") } else { Ok(()) };
     };
     if !extensions.is_empty() {
         return extensions
@@ -152,8 +152,13 @@ fn characters(text: &str) -> Fit {
             '\'' | '\u{2019}' => {
                 let end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
                 let ending = rest.get(..end).unwrap_or_default();
+                // `O'Reilly`, `d'Angelo`: behind a word of one letter.
+                let one = text.get(..at).is_some_and(|word| !letter(word.chars().rev().nth(1)));
                 letter(before)
-                    && ["s", "t", "re", "ve", "ll", "d", "m"].iter().any(|known| ending.eq_ignore_ascii_case(known))
+                    && ((one && letter(after))
+                        || ["s", "t", "re", "ve", "ll", "d", "m"]
+                            .iter()
+                            .any(|known| ending.eq_ignore_ascii_case(known)))
             }
             '&' => {
                 let capital = |c: Option<char>| c.is_some_and(char::is_uppercase);

@@ -379,6 +379,8 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         "file-name",
         &[
             "report;final=2.txt",
+            "O'Reilly's notes.txt",
+            "l'été.md",
             "notes.md",
             "package.json",
             "tsconfig.json",
@@ -425,6 +427,8 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         ],
         &[
             "report;id;.pdf",
+            "a'or'b.txt",
+            "x'.txt",
             ";id.txt",
             "a; id.txt",
             "a.b;c=d.txt",
