@@ -32,6 +32,7 @@ const CORE_SETUP: &[(&str, &str)] = embedded!["core/": "00-setup.conf"];
 const CORE: &[(&str, &str)] = embedded![
     "core/":
     "10-protocol.conf",
+    "12-disguises.conf",
     "15-scanners.conf",
     "20-traversal.conf",
     "30-command-injection.conf",

@@ -3,9 +3,9 @@
 //! Most rules ask whether some value of the message matches, and most often none does. So before such rules would run,
 //! their questions are gathered by target and chain of transformations, each distinct value is read once for all of
 //! them ([`crate::screen`]), and only the rules that some value matches are then run, in order, exactly as if all had been.
-//! Rules that ask anything else (TX, counts, macros, what matched before) are always run; one that asks a TX variable
-//! beside values of the message is run where that variable is set, for which its segment ends where that may change. So the plan can cost time but
-//! not change a verdict: a rule left out is one whose first link cannot match.
+//! Rules that ask anything else (TX, counts, macros, what matched before) are always run; those that ask of TX only
+//! beside values of the message, from the moment on when a variable they name is set. So the plan can cost time but not
+//! change a verdict: a rule left out is one whose first link cannot match.
 //!
 //! Rules that skip others by a number in TX (the paranoia levels of the Core Rule Set) are *switches*. What they are
 //! expected to skip is not screened; if it is reached all the same, it is run like a rule that was never screened. The
@@ -60,6 +60,17 @@ impl Positions {
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.0.clone_from(&other.0);
     }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(word, more)| *word |= more);
+    }
 }
 
 /// The segments of all phases and the layouts made so far.
@@ -108,10 +119,30 @@ pub(crate) struct Layout {
     pub(crate) id: u64,
     /// The rules to run whatever the values are, and all that lie outside.
     pub(crate) always: Positions,
+    /// The rules that look at TX beside what is screened.
+    pub(crate) beside_tx: Positions,
+    /// What of TX these look at.
+    pub(crate) watched: Watched,
     pub(crate) groups: Vec<Group>,
     pub(crate) screen: Screen,
-    /// Rules to run where a TX slot holds a value, with the slot.
-    pub(crate) guarded: Vec<(usize, usize)>,
+}
+
+/// Variables of TX that rules look at: by slot, and those without one by name.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) slots: Vec<usize>,
+    pub(crate) selectors: Vec<Selector>,
+}
+
+impl Watched {
+    fn add(&mut self, target: &Target) {
+        let new: Vec<usize> = target.slots.iter().copied().filter(|slot| !self.slots.contains(slot)).collect();
+        self.slots.extend(new);
+        // A name that a rule writes out has a slot.
+        if !matches!(target.selector, Selector::Name(_)) && !self.selectors.contains(&target.selector) {
+            self.selectors.push(target.selector.clone());
+        }
+    }
 }
 
 /// What is asked of the values of one target.
@@ -216,11 +247,9 @@ impl Plan {
                     *switched = Some(number);
                 }
             }
-            let heads = in_list().filter_map(|(_, rule)| links.get(rule.links.start));
-            let guards: Vec<usize> = heads.filter(|head| can_be_screened(head, operators)).flat_map(guards).collect();
             let mut start = 0;
             for (at, rule) in in_list() {
-                if at + 1 == list.len() || sets_a_switch(rule, links, &plan.switches, &guards) {
+                if at + 1 == list.len() || sets_a_switch(rule, links, &plan.switches) {
                     plan.segments.push(Segment { range: start..at + 1, layouts: RwLock::default() });
                     start = at + 1;
                 }
@@ -310,7 +339,10 @@ impl Ruleset {
             match head {
                 Some(head) if expected && can_be_screened(head, &self.operators) => {
                     self.ask(&mut layout, head, at);
-                    layout.guarded.extend(guards(head).map(|slot| (slot, at)));
+                    for target in head.targets.iter().filter(|target| target.variable == Variable::Tx) {
+                        layout.beside_tx.insert(at);
+                        layout.watched.add(target);
+                    }
                 }
                 _ => layout.always.insert(at),
             }
@@ -367,7 +399,7 @@ impl Ruleset {
     fn ask(&self, layout: &mut Layout, link: &Link, position: usize) {
         let Some(test) = &link.test else { return };
         let question = Question { operator: test.operator, candidate: 0, negated: test.negated, position };
-        for target in link.targets.iter().filter(|target| guard(target).is_none()) {
+        for target in link.targets.iter().filter(|target| is_steady(target.variable)) {
             let same = |group: &Group| {
                 group.variable == target.variable
                     && group.selector == target.selector
@@ -402,26 +434,17 @@ impl Ruleset {
     }
 }
 
-/// Whether a link asks only what the message answers, value by value, or beside it TX variables by name.
+/// Whether a link asks only what the message answers, value by value, and perhaps TX as well.
 fn can_be_screened(link: &Link, operators: &[Operator]) -> bool {
     let Some(test) = &link.test else { return false };
     let steady = |target: &Target| !target.counted && is_steady(target.variable);
+    // What the last match caught comes and goes.
+    let set_once = |target: &Target| !target.counted && !target.slots.iter().any(|slot| (0..GROUPS).contains(slot));
+    let beside = |target: &Target| target.variable == Variable::Tx && set_once(target);
     test.argument.is_none()
         && operators.get(test.operator).is_some_and(|operator| !operator.has_macro() && !operator.backtracks())
         && link.targets.iter().any(steady)
-        && link.targets.iter().all(|target| steady(target) || guard(target).is_some())
-}
-
-/// The slot of a target that is one TX variable, for which the rule is run where it is set.
-fn guard(target: &Target) -> Option<usize> {
-    match (target.variable, &target.selector, &*target.slots) {
-        (Variable::Tx, Selector::Name(_), [slot]) if !target.counted && !(0..GROUPS).contains(slot) => Some(*slot),
-        _ => None,
-    }
-}
-
-fn guards(link: &Link) -> impl Iterator<Item = usize> {
-    link.targets.iter().filter_map(guard)
+        && link.targets.iter().all(|target| steady(target) || beside(target))
 }
 
 /// Whether the values of a variable are texts of the message, which no rule changes while its phase runs.
@@ -478,15 +501,11 @@ fn switch(rule: &Rule, links: &[Link], operators: &[Operator]) -> Option<Switch>
     }
 }
 
-/// Whether a rule changes a variable that a switch tests or that rules are guarded by.
-fn sets_a_switch(rule: &Rule, links: &[Link], switches: &[Switch], guards: &[usize]) -> bool {
+/// Whether a rule changes a variable that a switch tests.
+fn sets_a_switch(rule: &Rule, links: &[Link], switches: &[Switch]) -> bool {
     let effects = links.get(rule.links.clone()).unwrap_or_default().iter().flat_map(|link| &link.effects);
     effects.into_iter().any(|effect| match effect {
-        Effect::SetTx { name: TxName::Slot(slot), .. } => {
-            switches.iter().any(|switch| switch.slot == *slot) || guards.contains(slot)
-        }
-        // Whichever it is.
-        Effect::SetTx { name: TxName::Named(_), .. } => !guards.is_empty(),
+        Effect::SetTx { name: TxName::Slot(slot), .. } => switches.iter().any(|switch| switch.slot == *slot),
         _ => false,
     })
 }

@@ -138,6 +138,7 @@ impl<'a> Run<'a> {
                 (screened, screened_to) = self.enter(at);
             }
             if screened {
+                self.wake();
                 match self.workspace.screened.live.next(at) {
                     Some(live) if live == at => {}
                     Some(live) if live < screened_to => {

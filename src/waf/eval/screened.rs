@@ -41,6 +41,8 @@ pub(super) struct Screened {
     layout: Option<Arc<Layout>>,
     /// The rules to run.
     pub(super) live: Positions,
+    /// Whether the rules that look at TX beside the message are among them.
+    awake: bool,
 }
 
 /// Which lanes of the group of a value ask for a row.
@@ -142,16 +144,22 @@ impl Screened {
 }
 
 impl Run<'_> {
+    /// Has the rules run that look at TX beside the message, once a variable they look at is set.
+    pub(super) fn wake(&mut self) {
+        let screened = &mut self.workspace.screened;
+        let Some(layout) = screened.layout.as_ref().filter(|_| !screened.awake) else { return };
+        if self.state.tx.has_any(self.rules, &layout.watched) {
+            screened.live.add_all(&layout.beside_tx);
+            screened.awake = true;
+        }
+    }
+
     /// Fills [`Screened::live`] with the positions of the rules to run in a layout.
     pub(super) fn screen(&mut self, layout: Arc<Layout>) {
         let mut screened = std::mem::take(&mut self.workspace.screened);
         screened.clear(layout.screen.words());
         screened.live.copy_from(&layout.always);
-        for (slot, position) in &layout.guarded {
-            if self.state.tx.slot(self.rules, *slot).is_some() {
-                screened.live.insert(*position);
-            }
-        }
+        screened.awake = layout.beside_tx.is_empty();
         // Who counts what rules cost wants all of it.
         let mut known = self.workspace.costs.is_none().then(Known::take);
         for (number, group) in (0u32..).zip(&layout.groups) {

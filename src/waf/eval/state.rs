@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::texts::{TextId, Texts};
 use crate::action::{Processor, Store};
+use crate::plan::Watched;
 use crate::ruleset::{Mode, Ruleset, TxNames};
 use crate::variable::Variable;
 
@@ -70,6 +71,12 @@ impl Tx {
         }
         let position = self.positions.get(name.to_ascii_lowercase().as_slice())?;
         Self::read(&self.dynamic.get(*position)?.1, rules)
+    }
+
+    /// Whether any of these variables is set.
+    pub(super) fn has_any(&self, rules: &Ruleset, watched: &Watched) -> bool {
+        watched.slots.iter().any(|slot| self.slot(rules, *slot).is_some())
+            || self.dynamic(rules).any(|(name, _)| watched.selectors.iter().any(|selector| selector.takes(name)))
     }
 
     /// The variables whose names no rule writes out.

@@ -84,6 +84,23 @@ fn a_variable_of_tx_counts_beside_values_of_the_message_whoever_sets_it_and_when
 }
 
 #[test]
+fn a_rule_that_looks_at_tx_beside_the_message_runs_once_tx_is_set() {
+    // Enough rules behind each other that the plan is worth it, and the variable set in between.
+    let text = "SecRule ARGS|TX:plain|TX:/^made_/ \"@rx bad\" \"id:1,phase:2,pass,msg:'%{MATCHED_VAR_NAME}'\"\n\
+                SecRule ARGS:coded \"@rx ^[a-z0-9]+$\" \"id:2,phase:2,pass,nolog,chain\"\n\
+                SecRule MATCHED_VAR \"@rx .\" \"t:hexDecode,setvar:'tx.made_%{MATCHED_VAR_NAME}=%{MATCHED_VAR}'\"\n\
+                SecRule ARGS|TX:plain|TX:/^made_/ \"@rx bad\" \"id:3,phase:2,pass,msg:'%{MATCHED_VAR_NAME}'\"\n\
+                SecRule ARGS:set \"@rx (.+)\" \"id:4,phase:2,pass,nolog,setvar:tx.plain=bad\"\n\
+                SecRule ARGS|TX:plain|TX:/^made_/ \"@rx bad\" \"id:5,phase:2,pass,msg:'%{MATCHED_VAR_NAME}'\"";
+    assert_eq!(ids(&outcome(text, "/?a=x", b"")), [] as [u64; 0]);
+    assert_eq!(ids(&outcome(text, "/?a=bad", b"")), [1, 3, 5]);
+    assert_eq!(ids(&outcome(text, "/?coded=626164", b"")), [3, 5]);
+    let set = outcome(text, "/?set=1", b"");
+    assert_eq!(ids(&set), [5]);
+    assert_eq!(set.matches[0].msg, "TX:plain");
+}
+
+#[test]
 fn a_chain_takes_its_status_from_its_last_link_and_its_message_from_its_head() {
     let text = "SecRule ARGS \"@rx (x)(y)?\" \"id:1,phase:2,deny,capture,msg:'%{tx.0}-%{tx.1}-%{tx.2}',chain\"\n\
                 SecRule MATCHED_VAR \"@streq x\" \"status:418\"";
