@@ -11,7 +11,7 @@
 mod rules;
 mod settings;
 
-pub use rules::{Loaded, load as load_rules};
+pub use rules::{Loaded, load as load_rules, load_with as load_rules_with};
 pub use settings::{Engine, OnBudget, Settings};
 
 use crate::facts::{ClientAddr, Connection, RequestId};

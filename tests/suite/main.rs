@@ -29,3 +29,4 @@ mod shipped;
 mod smuggling;
 mod streams;
 mod tls;
+mod tune;
