@@ -24,7 +24,7 @@ pub mod redact;
 mod text;
 mod writer;
 
-pub use event::{Durations, Event, FieldFound, Finding, RuleMatch, Severity, Stage, Tls};
+pub use event::{Durations, Event, FieldFound, Finding, RuleMatch, Severity, Shadowed, Stage, Tls};
 
 use crate::fault::Fault;
 use crate::telemetry::{AuditMetrics, AuditOutcome};

@@ -25,6 +25,7 @@ mod malformed;
 mod policy;
 mod reload;
 mod rules;
+mod shadow;
 mod shipped;
 mod smuggling;
 mod streams;
