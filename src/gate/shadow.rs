@@ -6,8 +6,8 @@
 //!
 //! - *Cost on the request's way:* one draw of the dice, and a reference to its body. The candidate runs on one thread of
 //!   its own, after the answer: it takes one core at most.
-//! - *Memory:* at most [`MOST_JOBS`] exchanges and [`MOST_BYTES`] of bodies wait, whose share of the budget for held
-//!   bodies they keep; [`MOST_KEPT`] differences are kept.
+//! - *Memory:* at most [`MOST_JOBS`] exchanges and [`MOST_BYTES`] of bodies wait; those of admitted requests count on the
+//!   budget for held bodies until then. [`MOST_KEPT`] differences are kept, each of at most some kilobytes.
 //! - *Failing:* open, always: with no room, or after a panic of the candidate, the exchange is not compared, and counted.
 
 use super::admit::{opened, operation};
@@ -287,7 +287,8 @@ fn seen(inspection: &Inspection) -> Verdict {
     };
     Verdict {
         reason: None,
-        rules: inspection.matches().map(|matched| matched.id).collect(),
+        // A response is shown to the rules in force alone.
+        rules: inspection.matches().filter(|matched| matched.phase.number() <= 2).map(|matched| matched.id).collect(),
         fields: inspection.fields().iter().filter(refuses).take(MOST_NAMED).map(field).collect(),
     }
 }

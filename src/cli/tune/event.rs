@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Read as _};
 /// The longest line that is read, in bytes.
 const MAX_LINE: usize = 1 << 20;
 /// Most bytes of lines that are kept.
-const MAX_BYTES: usize = 256 << 20;
+const MAX_BYTES: usize = 64 << 20;
 /// Most hits of one event.
 const MAX_HITS: usize = 256;
 

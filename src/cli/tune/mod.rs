@@ -95,6 +95,18 @@ struct Proposal {
     warnings: Vec<String>,
 }
 
+/// What all changes that carry no warning do together.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Together {
+    changes: usize,
+    /// Recorded requests that were rebuilt and are refused without them.
+    replayed: usize,
+    removed: usize,
+    /// Attacks of the suite.
+    detections: usize,
+    lost: usize,
+}
+
 /// A group for which nothing is proposed, and why.
 struct Unsolved {
     group: Group,
@@ -124,8 +136,10 @@ fn tune(options: &Options) -> Result<(), Vec<Fault>> {
     let suite = prove::attacks(&bench, suite(&options.attacks)?.into_iter().map(|raw| (raw, None)));
     let groups = cluster::groups(&reading.records, |record| setup::site(&bench, record));
     let (proposals, unsolved) = look(&setup, &bench, &reading.records, &groups, &suite, options.min_clients);
+    let together = together(&setup, &bench, &reading.records, &proposals, &suite);
     let mut out = io::stdout().lock();
     let _ = report::table(&mut out, &reading, groups.len(), suite.len(), &proposals, &unsolved);
+    let _ = report::together(&mut out, &together);
     if options.write {
         let chosen = chosen(&proposals, &options.only)?;
         let written = accept(&setup, &bench, &chosen)?;
@@ -201,6 +215,16 @@ fn look(
                 proposals.push(Proposal { group, change, text, everywhere, id, proof, alone, warnings });
             }
             None => unsolved.push(Unsolved { group: group.clone(), why }),
+        }
+    }
+    // A field of many in the same requests is worth nothing while another has no proposal.
+    let all: Vec<&Proposal> = proposals.iter().collect();
+    if let Some(joint) = proposals.iter().any(|p| p.alone).then(|| joint(setup, bench, &all)).flatten() {
+        let passes = |raw: &Vec<u8>| joint.judge(raw).is_some_and(|sight| !sight.refused);
+        let idle = |p: &Proposal| p.alone && !prove::replays(bench, &p.group, records).iter().any(passes);
+        for proposal in proposals.extract_if(.., |proposal| idle(proposal)) {
+            let why = "its requests are refused for other fields too, and not for all of them there is a proposal";
+            unsolved.push(Unsolved { group: proposal.group, why: why.to_owned() });
         }
     }
     proposals.sort_by_key(|p| (p.alone, std::cmp::Reverse((p.proof.removed, p.group.requests)), p.proof.lost));
@@ -296,8 +320,36 @@ fn chosen<'p>(proposals: &'p [Proposal], only: &[usize]) -> Result<Vec<&'p Propo
     Ok(numbers.into_iter().filter_map(|number| proposals.get(number - 1)).collect())
 }
 
-/// Writes proposals, after all of them together were built; what was written, in lines.
-fn accept(setup: &Setup, bench: &Bench, chosen: &[&Proposal]) -> Result<Vec<String>, Vec<Fault>> {
+/// Rules and policy with all of these changes.
+fn joint(setup: &Setup, bench: &Bench, chosen: &[&Proposal]) -> Option<Bench> {
+    let (texts, exclusions) = changed(setup, bench, chosen).ok()?;
+    Some(Bench { rules: setup.rules(&exclusions).ok()?, policy: setup.built(&texts).ok()? })
+}
+
+/// What the changes do together that carry no warning.
+fn together(
+    setup: &Setup,
+    bench: &Bench,
+    records: &[Record],
+    proposals: &[Proposal],
+    suite: &[Attack],
+) -> Option<Together> {
+    let chosen: Vec<&Proposal> = proposals.iter().filter(|proposal| proposal.warnings.is_empty()).collect();
+    let joint = (!chosen.is_empty()).then(|| joint(setup, bench, &chosen)).flatten()?;
+    let samples: BTreeSet<usize> = chosen.iter().flat_map(|proposal| proposal.group.samples.iter().copied()).collect();
+    let refused = |bench: &Bench, raw: &Vec<u8>| bench.judge(raw).is_some_and(|sight| sight.refused);
+    let replays = samples.iter().filter_map(|at| records.get(*at)?.rebuilt()).filter(|raw| refused(bench, raw));
+    let mut together = Together { changes: chosen.len(), detections: suite.len(), ..Together::default() };
+    for raw in replays {
+        together.replayed += 1;
+        together.removed += usize::from(!refused(&joint, &raw));
+    }
+    together.lost = suite.iter().filter(|attack| attack.passes(&joint)).count();
+    Some(together)
+}
+
+/// The policy's texts and the exclusions, with these changes made.
+fn changed(setup: &Setup, bench: &Bench, chosen: &[&Proposal]) -> Result<(Vec<(String, String)>, String), Vec<Fault>> {
     let mut texts = setup.policy.clone();
     let mut exclusions = String::new();
     for proposal in chosen {
@@ -318,6 +370,12 @@ fn accept(setup: &Setup, bench: &Bench, chosen: &[&Proposal]) -> Result<Vec<Stri
             }
         }
     }
+    Ok((texts, exclusions))
+}
+
+/// Writes proposals, after all of them together were built; what was written, in lines.
+fn accept(setup: &Setup, bench: &Bench, chosen: &[&Proposal]) -> Result<Vec<String>, Vec<Fault>> {
+    let (texts, exclusions) = changed(setup, bench, chosen)?;
     setup.built(&texts)?;
     setup.rules(&exclusions)?;
     let fault = |path: &str, e: io::Error| vec![Fault::key(path, e.to_string(), "make it a file that can be written")];
@@ -345,3 +403,6 @@ fn accept(setup: &Setup, bench: &Bench, chosen: &[&Proposal]) -> Result<Vec<Stri
     }
     Ok(lines)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,13 @@ pub(super) struct Attack {
     field: Option<Field>,
 }
 
+impl Attack {
+    /// Whether it would be let through.
+    pub(super) fn passes(&self, bench: &Bench) -> bool {
+        bench.judge(&self.raw).is_some_and(|sight| !sight.refused)
+    }
+}
+
 /// What a change does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Proof {

@@ -3,7 +3,7 @@
 use super::cluster::Group;
 use super::event::Reading;
 use super::propose::Change;
-use super::{Proposal, Unsolved};
+use super::{Proposal, Together, Unsolved};
 use crate::cli::check::printable;
 use std::io::{self, Write};
 
@@ -72,6 +72,19 @@ pub(super) fn table(
         writeln!(out, "     and {} more", unsolved.len() - MOST_UNSOLVED)?;
     }
     Ok(())
+}
+
+/// Says what all changes that carry no warning do together.
+///
+/// # Errors
+/// What writing gave.
+pub(super) fn together(out: &mut dyn Write, together: &Option<Together>) -> io::Result<()> {
+    let Some(Together { changes, replayed, removed, detections, lost }) = together else { return Ok(()) };
+    writeln!(
+        out,
+        "\n{changes} without a warning, together: {removed} of {replayed} replayed refusals go away, {lost} of \
+         {detections} attacks of the suite pass",
+    )
 }
 
 fn group(group: &Group) -> String {
