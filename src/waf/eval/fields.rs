@@ -26,6 +26,10 @@ use std::sync::Arc;
 /// Most fields whose verdicts are kept; those that fit leave room for those that do not.
 const MOST_NOTED: usize = 64;
 const MOST_FITTING: usize = 32;
+/// Bytes of text with signs of anything that are read closely, of one value and of one request; what is beyond is not
+/// read, but shown to the rules. A text made of scraps of attacks costs a microsecond for each few bytes.
+const MOST_READ: usize = 16 << 10;
+const MOST_READ_IN_ALL: usize = 256 << 10;
 /// Most bytes of a name that are kept.
 const NAME_BYTES: usize = 96;
 
@@ -101,15 +105,6 @@ impl FieldVerdict {
         }
     }
 
-    fn of_text(value: &[u8]) -> Self {
-        let reading = short::read(value);
-        match reading.verdict {
-            Verdict::Ordinary => Self::Fits,
-            Verdict::Doubtful => Self::Doubtful(reading.signs),
-            Verdict::Attack => Self::Attack(reading.signs),
-        }
-    }
-
     /// Of two verdicts the worse.
     fn or(self, other: impl FnOnce() -> Self) -> Self {
         let rank = |verdict: &Self| match verdict {
@@ -175,6 +170,8 @@ impl fmt::Display for FieldNote {
 pub(super) struct Notes {
     pub(super) noted: Vec<FieldNote>,
     fitting: usize,
+    /// Bytes of text that were read closely.
+    read: usize,
 }
 
 impl Notes {
@@ -191,9 +188,48 @@ impl Notes {
         hide
     }
 
+    /// Reads a text.
+    fn text(&mut self, value: &[u8]) -> FieldVerdict {
+        if short::is_plain(value) {
+            return FieldVerdict::Fits;
+        }
+        self.read = self.read.saturating_add(value.len());
+        if value.len() > MOST_READ || self.read > MOST_READ_IN_ALL {
+            return FieldVerdict::Doubtful(Vec::new());
+        }
+        let reading = short::read(value);
+        match reading.verdict {
+            Verdict::Ordinary => FieldVerdict::Fits,
+            Verdict::Doubtful => FieldVerdict::Doubtful(reading.signs),
+            Verdict::Attack => FieldVerdict::Attack(reading.signs),
+        }
+    }
+
+    /// Holds a value against what it is for.
+    fn judge(&mut self, purpose: &Purpose, value: &[u8]) -> FieldVerdict {
+        let class = match purpose.expect() {
+            Expect::Scored => return self.text(value),
+            Expect::Refuse => {
+                return FieldVerdict::Misfit("is not taken here".to_owned()).or(|| self.text(value));
+            }
+            Expect::Class(class) => class,
+        };
+        if let Err(Misfit { what, .. }) = class.check(value) {
+            return FieldVerdict::Misfit(what).or(|| self.text(value));
+        }
+        match class {
+            Class::Short(_) => self.text(value),
+            Class::Free(_) | Class::Opaque(_) => FieldVerdict::Fits,
+            Class::Typed(grammar) => {
+                let texts = grammar.texts(value);
+                texts.iter().fold(FieldVerdict::Fits, |so_far, (_, text)| so_far.or(|| self.text(text)))
+            }
+        }
+    }
+
     /// Judges a name that the policy does not know; whether it need not be shown.
     fn name(&mut self, place: FieldPlace, name: &[u8], purpose: &Arc<Purpose>) -> bool {
-        let verdict = FieldVerdict::of_text(name);
+        let verdict = self.text(name);
         let hide = verdict == FieldVerdict::Fits && !matches!(purpose.expect(), Expect::Scored);
         if verdict != FieldVerdict::Fits {
             self.note(place, name, true, purpose, verdict);
@@ -214,31 +250,10 @@ impl Notes {
     }
 }
 
-/// Holds a value against what it is for.
-fn judge(purpose: &Purpose, value: &[u8]) -> FieldVerdict {
-    let class = match purpose.expect() {
-        Expect::Scored => return FieldVerdict::of_text(value),
-        Expect::Refuse => {
-            return FieldVerdict::Misfit("is not taken here".to_owned()).or(|| FieldVerdict::of_text(value));
-        }
-        Expect::Class(class) => class,
-    };
-    if let Err(Misfit { what, .. }) = class.check(value) {
-        return FieldVerdict::Misfit(what).or(|| FieldVerdict::of_text(value));
-    }
-    match class {
-        Class::Short(_) => FieldVerdict::of_text(value),
-        Class::Free(_) | Class::Opaque(_) => FieldVerdict::Fits,
-        Class::Typed(grammar) => grammar
-            .texts(value)
-            .iter()
-            .fold(FieldVerdict::Fits, |so_far, (_, text)| so_far.or(|| FieldVerdict::of_text(text))),
-    }
-}
-
 /// A parameter in the path.
 pub(super) fn path(notes: &mut Notes, name: &str, value: &[u8], purpose: &Arc<Purpose>) {
-    notes.value(FieldPlace::Path, name.as_bytes(), purpose, judge(purpose, value));
+    let verdict = notes.judge(purpose, value);
+    notes.value(FieldPlace::Path, name.as_bytes(), purpose, verdict);
 }
 
 /// Query parameters, header fields and cookies.
@@ -254,7 +269,8 @@ pub(super) fn head(fields: &Fields, message: &mut Message, texts: &mut Texts, no
             continue;
         }
         let purpose = fields.headers.purpose(name);
-        notes.value(FieldPlace::Header, name, purpose, judge(purpose, value));
+        let verdict = notes.judge(purpose, value);
+        notes.value(FieldPlace::Header, name, purpose, verdict);
         if !fields.headers.knows(name) {
             notes.name(FieldPlace::Header, name, purpose);
         }
@@ -271,7 +287,8 @@ fn named(table: &Table, place: FieldPlace, fields: &mut [Field], texts: &Texts, 
     for field in fields {
         let (name, value) = (texts.get(field.name), texts.get(field.value));
         let purpose = table.purpose(name);
-        field.hidden.value = notes.value(place, name, purpose, judge(purpose, value));
+        let verdict = notes.judge(purpose, value);
+        field.hidden.value = notes.value(place, name, purpose, verdict);
         field.hidden.name = table.knows(name) || notes.name(place, name, purpose);
         all &= field.hidden.value && field.hidden.name;
     }
@@ -305,7 +322,8 @@ pub(super) fn form(fields: &Fields, message: &mut Message, texts: &Texts, notes:
 
 /// The whole body, where it is one value; whether it need not be shown.
 pub(super) fn whole(purpose: &Arc<Purpose>, body: &[u8], notes: &mut Notes) -> bool {
-    notes.value(FieldPlace::Body, b"body", purpose, judge(purpose, body))
+    let verdict = notes.judge(purpose, body);
+    notes.value(FieldPlace::Body, b"body", purpose, verdict)
 }
 
 /// An uploaded file; whether its name need not be shown. `nth` counts the files of that field from 0.
@@ -313,12 +331,13 @@ pub(super) fn file(fields: &Fields, file: &FilePart, body: &[u8], nth: usize, no
     let content = body.get(file.content.clone()).unwrap_or_default();
     let Some(part) = fields.parts.get(&file.field) else {
         let other = fields.parts.other();
-        let verdict = judge(other, content).or(|| FieldVerdict::of_text(&file.filename));
+        let verdict = notes.judge(other, content).or(|| notes.text(&file.filename));
         notes.value(FieldPlace::File, &file.field, other, verdict);
         notes.name(FieldPlace::File, &file.field, other);
         return false;
     };
-    let hide = notes.value(FieldPlace::File, &file.field, &part.name, judge(&part.name, &file.filename));
+    let verdict = notes.judge(&part.name, &file.filename);
+    let hide = notes.value(FieldPlace::File, &file.field, &part.name, verdict);
     let declared = file.headers.iter().find_map(|line| {
         let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
         name.eq_ignore_ascii_case(b"content-type").then(|| value.get(1..).unwrap_or_default().trim_ascii())
@@ -333,7 +352,7 @@ pub(super) fn file(fields: &Fields, file: &FilePart, body: &[u8], nth: usize, no
     } else if let Some(what) = sniff::contradicts(declared, content) {
         FieldVerdict::Misfit(what.to_owned())
     } else {
-        judge(&part.content, content)
+        notes.judge(&part.content, content)
     };
     notes.value(FieldPlace::File, &file.field, &part.content, verdict);
     hide
@@ -431,7 +450,7 @@ impl<'t> json::Visitor for Judge<'t, '_> {
         };
         if !word.is_empty() {
             self.misplaced(place, path, word);
-            let verdict = FieldVerdict::of_text(&value);
+            let verdict = self.notes.text(&value);
             if verdict.refuses() {
                 self.notes.value(FieldPlace::Json, path, purpose, verdict);
             }
@@ -445,7 +464,7 @@ impl<'t> json::Visitor for Judge<'t, '_> {
         let verdict = if endless {
             FieldVerdict::Misfit("is a number that no number type holds".to_owned())
         } else {
-            judge(purpose, &value)
+            self.notes.judge(purpose, &value)
         };
         if self.notes.value(FieldPlace::Json, path, purpose, verdict) {
             return Ok(());
@@ -453,3 +472,6 @@ impl<'t> json::Visitor for Judge<'t, '_> {
         self.show(path, false, &value)
     }
 }
+
+#[cfg(test)]
+mod tests;

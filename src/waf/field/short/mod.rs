@@ -33,6 +33,7 @@ mod template;
 mod tests;
 
 pub use ladder::{Decoded, Step};
+pub use plain::is_plain;
 
 use crate::operator::{reads_as_html, reads_as_sql};
 use shape::{Hit, Sets};

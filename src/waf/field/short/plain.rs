@@ -154,8 +154,8 @@ const WORDS: &[&str] = &[
     "mocha:",
 ];
 
-/// Whether nothing can be found in the value: no shape, and no step of the ladder changes it.
-pub(super) fn is_plain(value: &[u8]) -> bool {
+/// Whether nothing can be found in the value: no shape, and no step of the ladder changes it. One quick pass.
+pub fn is_plain(value: &[u8]) -> bool {
     static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
         AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).build(WORDS).ok()
     });
