@@ -88,6 +88,13 @@ struct Queue {
     served: bool,
 }
 
+impl Queue {
+    /// Whether one more with a body of so many bytes may wait.
+    fn has_room(&self, size: usize) -> bool {
+        self.served && self.jobs.len() < MOST_JOBS && self.bytes + size <= MOST_BYTES
+    }
+}
+
 impl Shadow {
     /// Starts the thread. Without one nothing is compared.
     pub(super) fn start(metrics: Arc<Metrics>, audit: Arc<Audit>) -> Arc<Self> {
@@ -111,8 +118,7 @@ impl Shadow {
     pub(super) fn take(&self, x: Box<Exchange>, live: Verdict, event: Event, relevant: bool) -> Result<(), Box<Event>> {
         let size = x.body.as_ref().map_or(0, Bytes::len);
         let mut queue = self.queue.lock();
-        let room = queue.served && queue.jobs.len() < MOST_JOBS && queue.bytes + size <= MOST_BYTES;
-        if !room {
+        if !queue.has_room(size) {
             drop(queue);
             self.count(&x, ShadowOutcome::Dropped);
             return Err(Box::new(event));
@@ -290,5 +296,25 @@ fn seen(inspection: &Inspection) -> Verdict {
         // A response is shown to the rules in force alone.
         rules: inspection.matches().filter(|matched| matched.phase.number() <= 2).map(|matched| matched.id).collect(),
         fields: inspection.fields().iter().filter(refuses).take(MOST_NAMED).map(field).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_that_wait_are_bounded_and_without_a_thread_nothing_waits() {
+        for (served, bytes, size, room) in [
+            (true, 0, 0, true),
+            (true, 0, MOST_BYTES, true),
+            (true, 0, MOST_BYTES + 1, false),
+            (true, MOST_BYTES, 1, false),
+            (true, MOST_BYTES, 0, true),
+            (false, 0, 0, false),
+        ] {
+            let queue = Queue { jobs: VecDeque::new(), bytes, busy: false, served };
+            assert_eq!(queue.has_room(size), room, "{served} {bytes} {size}");
+        }
     }
 }

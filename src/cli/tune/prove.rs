@@ -43,6 +43,10 @@ pub(super) struct Proof {
     pub(super) detections: usize,
     /// Of these, refused no longer; all of them in the field that changes.
     pub(super) lost: usize,
+    /// Of the attacks, those put into the field that changes.
+    pub(super) placed: usize,
+    /// Of these, refused no longer.
+    pub(super) placed_lost: usize,
     /// The rules that found the lost ones, and `field attack` and the like.
     pub(super) lost_to: BTreeSet<String>,
     /// What is no longer found in other fields.
@@ -143,6 +147,8 @@ pub(super) fn prove<'a>(
     }
     for attack in attacks {
         proof.detections += 1;
+        let placed = usize::from(attack.field.as_ref() == Some(field));
+        proof.placed += placed;
         let Some(after) = changed.judge(&attack.raw) else { continue };
         let gone: Vec<&(u64, String)> = attack.before.hits.difference(&after.hits).collect();
         // A rule names the last of the values it matched: where that is gone, it may name the one before.
@@ -155,6 +161,7 @@ pub(super) fn prove<'a>(
         if after.refused {
             continue;
         }
+        proof.placed_lost += placed;
         match &attack.field {
             Some(put) if put != field => drop(proof.elsewhere.insert(format!("an attack in {put}"))),
             Some(_) => proof.lost += 1,

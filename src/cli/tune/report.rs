@@ -51,8 +51,9 @@ pub(super) fn table(
         let among = if proposal.alone { ", once the other fields of these requests pass" } else { "" };
         writeln!(
             out,
-            "     removes {} refusals, loses {} of {} detections ({} requests replayed{among})",
-            proof.removed, proof.lost, proof.detections, proof.replayed,
+            "     removes {} refusals, loses {} of {} detections ({} requests replayed{among}; of {} attacks put into this \
+             field {} pass)",
+            proof.removed, proof.lost, proof.detections, proof.replayed, proof.placed, proof.placed_lost,
         )?;
         if !proof.lost_to.is_empty() {
             let ids: Vec<&str> = proof.lost_to.iter().map(String::as_str).collect();
