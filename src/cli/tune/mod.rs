@@ -29,7 +29,7 @@ use event::{Reading, Record};
 use gatehouse_waf::field::short::{self, Verdict};
 use propose::Change;
 use prove::{Attack, Proof};
-use setup::Setup;
+use setup::{Setup, Texts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
@@ -349,7 +349,7 @@ fn together(
 }
 
 /// The policy's texts and the exclusions, with these changes made.
-fn changed(setup: &Setup, bench: &Bench, chosen: &[&Proposal]) -> Result<(Vec<(String, String)>, String), Vec<Fault>> {
+fn changed(setup: &Setup, bench: &Bench, chosen: &[&Proposal]) -> Result<(Texts, String), Vec<Fault>> {
     let mut texts = setup.policy.clone();
     let mut exclusions = String::new();
     for proposal in chosen {

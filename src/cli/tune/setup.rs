@@ -20,12 +20,14 @@ use std::sync::Arc;
 /// The name of the file that exclusions go to, where no other is named.
 const TUNED: &str = "tuned.conf";
 
+/// Files by path, each with its text.
+pub(super) type Texts = Vec<(String, String)>;
+
 /// Where rules and policy come from.
 pub(super) struct Setup {
     settings: inspect::Settings,
     base: PathBuf,
-    /// Policy files, by path.
-    pub(super) policy: Vec<(String, String)>,
+    pub(super) policy: Texts,
     /// Where exclusions go.
     pub(super) exclusions: PathBuf,
     /// Whether the configuration reads that file already.
