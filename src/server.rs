@@ -10,7 +10,7 @@ use crate::config::{self, Config};
 use crate::edge::{self, Edge};
 use crate::facts::Now;
 use crate::fault::Fault;
-use crate::gate::{Gate, PAGE};
+use crate::gate::{Gate, PAGE, Verdict};
 use crate::snapshot::{self, Kept, Snapshot};
 use crate::telemetry::{Metrics, ReloadOutcome};
 use crate::tls::{self, Resolver};
@@ -207,8 +207,10 @@ impl Server {
         if left > 0 {
             tracing::warn!(left, "connections cut at the end of the drain time");
         }
-        let audit = self.gate.kept().audit.clone();
-        let closed = tokio::task::spawn_blocking(move || audit.close(LAST_WRITES)).await;
+        let (audit, gate) = (self.gate.kept().audit.clone(), self.gate.clone());
+        // What a candidate still judges has its event to write.
+        let closed = tokio::task::spawn_blocking(move || gate.shadow().flush(LAST_WRITES) & audit.close(LAST_WRITES));
+        let closed = closed.await;
         if !closed.unwrap_or(false) {
             tracing::error!("audit events were lost at the end: see the counters");
         }
@@ -223,6 +225,8 @@ fn announce(snapshot: &Snapshot, metrics: &Metrics) {
     let names: Vec<_> = snapshot.pool.replicas().iter().map(|replica| replica.name().clone()).collect();
     metrics.keep_replicas(&names.iter().map(|name| &**name).collect::<Vec<_>>());
     metrics.keep_rules(snapshot.inspect.rule_ids());
+    let candidate = snapshot.shadow.iter().flat_map(|candidate| candidate.inspect.rule_ids());
+    metrics.keep_shadow_rules(snapshot.inspect.rule_ids().into_iter().chain(candidate));
     metrics.certificates(snapshot.expiries.iter().map(|(name, end)| (name.as_str(), *end)));
     metrics.config_loaded(snapshot.loaded);
     tracing::info!(
@@ -372,6 +376,32 @@ impl admin::Source for View {
         })
     }
 
+    fn shadow(&self) -> serde_json::Value {
+        let snapshot = self.0.gate.current();
+        let candidate = snapshot.shadow.as_ref().map(|candidate| {
+            serde_json::json!({
+                "share": candidate.share.value(),
+                "rules": candidate.inspect.rule_ids().len(),
+                "operations": candidate.fields.as_ref().map_or(0, |policy| policy.operations().len()),
+            })
+        });
+        let verdict = |verdict: &Verdict| {
+            serde_json::json!({
+                "refused": verdict.reason.is_some(), "reason": verdict.reason,
+                "rules": verdict.rules, "fields": verdict.fields,
+            })
+        };
+        let differences = self.0.gate.shadow().differences();
+        let shown = differences.iter().map(|difference| {
+            serde_json::json!({
+                "at": jiff::Timestamp::try_from(difference.at).unwrap_or_default().to_string(),
+                "request": difference.id, "route": difference.route, "outcome": difference.outcome.as_str(),
+                "live": verdict(&difference.live), "shadow": verdict(&difference.shadow),
+            })
+        });
+        serde_json::json!({ "candidate": candidate, "differences": shown.collect::<Vec<_>>() })
+    }
+
     fn reload(&self) -> Result<Reloaded, Vec<String>> {
         self.0.reload().map_err(|faults| faults.iter().map(Fault::to_string).collect())
     }
@@ -405,6 +435,14 @@ pub fn verify(config: &Config) -> Result<Vec<String>, Vec<Fault>> {
         format!("{} routes, {} replicas", s.policy.routes().len(), s.pool.replicas().len()),
         format!("{} addresses and networks in reputation lists", s.reputation.entries()),
     ];
+    if let Some(candidate) = &s.shadow {
+        lines.push(format!(
+            "{} rules in shadow, for {} of requests",
+            candidate.inspect.rule_ids().len(),
+            candidate.share.value()
+        ));
+        lines.extend(candidate.inspect.warnings().iter().map(|warning| format!("warning: {warning}")));
+    }
     lines.extend(s.inspect.warnings().iter().chain(&s.warnings).map(|warning| format!("warning: {warning}")));
     Ok(lines)
 }

@@ -12,7 +12,7 @@ use crate::cache::store::Store;
 use crate::client::{Clients, Forwarding, Users};
 use crate::config::{Config, TimeoutSettings};
 use crate::fault::Fault;
-use crate::inspect::Inspect;
+use crate::inspect::{Inspect, Share};
 use crate::limit::Limits;
 use crate::policy::Policy;
 use crate::policy::field::{self, FieldPolicy};
@@ -72,6 +72,8 @@ pub struct Snapshot {
     policy_files: Vec<PathBuf>,
     /// Rules.
     pub inspect: Inspect,
+    /// Rules and a policy that are tried beside those in force.
+    pub shadow: Option<Candidate>,
     /// What may be answered from, and put into, the store.
     pub cache: Cache,
     /// Replicas.
@@ -83,6 +85,17 @@ pub struct Snapshot {
     /// What is not wrong and yet worth a look.
     pub warnings: Vec<Fault>,
     certificate_files: Vec<PathBuf>,
+}
+
+/// Rules and a policy of fields that judge a share of the requests and refuse none.
+pub struct Candidate {
+    /// Of all inspected requests.
+    pub share: Share,
+    /// Rules.
+    pub inspect: Inspect,
+    /// What the fields of requests are for.
+    pub fields: Option<FieldPolicy>,
+    policy_files: Vec<PathBuf>,
 }
 
 /// Metric handles of one generation.
@@ -128,6 +141,7 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
         .then(|| keep(&mut faults, "policy.files", field::load(&document.policy.files, base)))
         .flatten();
     let inspect = keep(&mut faults, "waf", Inspect::build(&document.waf, base));
+    let shadow = candidate(config, &mut faults);
     let cache = keep(&mut faults, "cache", Cache::build(&document.cache, base));
     let pool = keep(&mut faults, "upstream", Pool::build(&document.upstream, previous.map(|p| p.pool.as_ref())));
     keep(&mut faults, "audit", document.audit.check());
@@ -196,6 +210,7 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                 fields,
                 policy_files,
                 inspect,
+                shadow,
                 cache,
                 pool,
                 meters,
@@ -211,6 +226,22 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
         }
         _ => Err(faults),
     }
+}
+
+/// The candidate, if some requests are judged by one.
+fn candidate(config: &Config, faults: &mut Vec<Fault>) -> Option<Candidate> {
+    let (document, base) = (&config.document, config.base.as_path());
+    let settings = document.waf.candidate()?;
+    let shadow = &document.waf.shadow;
+    let inspect = keep(faults, "waf.shadow", Inspect::build(&settings, base));
+    let files = shadow.policy_files.as_ref().unwrap_or(&document.policy.files);
+    let fields = match files.as_slice() {
+        [] => Some(None),
+        files => keep(faults, "waf.shadow.policy_files", field::load(files, base)).map(Some),
+    };
+    let (inspect, fields) = (inspect?, fields?);
+    let (fields, policy_files) = fields.map_or((None, Vec::new()), |loaded| (Some(loaded.policy), loaded.files));
+    Some(Candidate { share: shadow.share, inspect, fields, policy_files })
 }
 
 fn keep<T>(faults: &mut Vec<Fault>, section: &str, built: Result<T, Vec<Fault>>) -> Option<T> {
@@ -246,6 +277,9 @@ impl Snapshot {
         files.extend(self.reputation.files().iter().map(|p| absolute(p)));
         files.extend(self.inspect.files().iter().map(|p| absolute(p)));
         files.extend(self.policy_files.iter().map(|p| absolute(p)));
+        if let Some(candidate) = &self.shadow {
+            files.extend(candidate.inspect.files().iter().chain(&candidate.policy_files).map(|p| absolute(p)));
+        }
         files.extend(self.certificate_files.iter().cloned());
         files.extend(self.config.document.client.keys.iter().filter_map(|key| key.file.as_deref()).map(absolute));
         files

@@ -8,6 +8,7 @@
 //! | `GET /readyz` | 200 when requests can be answered, else 503; the reasons as JSON |
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /api/v1/status` | version, configuration, replicas, queue and cache as JSON |
+//! | `GET /api/v1/shadow` | the candidate of rules, and the last requests it would have judged otherwise, as JSON |
 //! | `POST /api/v1/reload` | reloads; 200, 422 with the faults, or 409 while another reload runs |
 //!
 //! - *Who may:* with a token, whoever sends it (RFC 6750 section 2.1), compared in constant time; everyone else gets 401
@@ -82,6 +83,9 @@ pub trait Source: Send + Sync + 'static {
 
     /// The status as a JSON object; secrets are the implementor's to leave out.
     fn status(&self) -> Value;
+
+    /// The candidate of rules and where it would have decided otherwise, as a JSON object.
+    fn shadow(&self) -> Value;
 
     /// Reloads.
     ///
@@ -163,6 +167,7 @@ fn router(shared: Shared) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/shadow", get(shadow))
         .route("/api/v1/reload", post(reload))
         .fallback(|| async { answer(StatusCode::NOT_FOUND, json!({"error": "no such path"})) })
         .method_not_allowed_fallback(|| async {
@@ -225,6 +230,10 @@ async fn metrics(State(shared): State<Shared>) -> Result<Response, Response> {
 
 async fn status(State(shared): State<Shared>) -> Result<Response, Response> {
     ask(&shared.source, |source| source.status()).await.map(|status| answer(StatusCode::OK, status))
+}
+
+async fn shadow(State(shared): State<Shared>) -> Result<Response, Response> {
+    ask(&shared.source, |source| source.shadow()).await.map(|shadow| answer(StatusCode::OK, shadow))
 }
 
 async fn reload(State(shared): State<Shared>) -> Result<Response, Response> {

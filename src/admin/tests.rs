@@ -24,6 +24,10 @@ impl Source for Gate {
         json!({"version": "1.2.3"})
     }
 
+    fn shadow(&self) -> Value {
+        json!({"candidate": null, "differences": []})
+    }
+
     fn reload(&self) -> Result<Reloaded, Vec<String>> {
         let _busy = self.busy.lock();
         if self.broken.load(Ordering::SeqCst) {

@@ -3,7 +3,7 @@
 //! Identifiers of rules, the action, the status and who asked are never cut away. Texts are cut each to its own limit,
 //! and all together to the event's: the rules' texts come first, then the request's, then its headers.
 
-use super::event::{Event, FieldFound, Finding, RuleMatch, Tls};
+use super::event::{Event, FieldFound, Finding, RuleMatch, Shadowed, Tls};
 use super::redact::{Known, Redactor};
 use super::text;
 use crate::verdict::{Action, Mode};
@@ -285,6 +285,8 @@ struct Own<'a> {
     findings: Vec<FindingLine>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fields: Vec<FieldLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<ShadowLine>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     scores: BTreeMap<&'a str, i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -312,6 +314,17 @@ struct FieldLine {
     verdict: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
+}
+
+#[derive(Serialize)]
+struct ShadowLine {
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<String>,
 }
 
 /// In nanoseconds, as `event.duration`.
@@ -366,6 +379,7 @@ impl<'a> Line<'a> {
         let findings = event.findings.iter().take(MAX_FINDINGS).map(|finding| found(finding, &mut pen)).collect();
         let rules = event.rules.iter().take(MAX_RULES).map(|rule| matched(rule, &mut pen)).collect();
         let fields = event.fields.iter().take(MAX_FIELDS).map(|field| held(field, &mut pen)).collect();
+        let shadow = event.shadow.as_ref().map(|shadow| shadowed(shadow, &mut pen));
         let url = url(event, &mut pen);
         let method = pen.text(&event.method, MAX_NAME);
         let referrer = field(event, "referer", &mut pen);
@@ -424,6 +438,7 @@ impl<'a> Line<'a> {
                 reason: enforced.map(|finding| finding.reason.as_str()),
                 findings,
                 fields,
+                shadow,
                 scores: event.scores.iter().take(MAX_SCORES).map(|(name, score)| (&**name, *score)).collect(),
                 cache: event.cache.map(|cache| cache.as_str()),
                 replica: event.replica.as_deref(),
@@ -477,6 +492,15 @@ fn held(field: &FieldFound, pen: &mut Pen<'_>) -> FieldLine {
         class: pen.text(&field.class, MAX_NAME),
         verdict: field.verdict,
         detail: pen.text(&field.detail, MAX_MESSAGE),
+    }
+}
+
+fn shadowed(shadow: &Shadowed, pen: &mut Pen<'_>) -> ShadowLine {
+    ShadowLine {
+        outcome: shadow.outcome,
+        reason: shadow.reason,
+        rules: shadow.rules.iter().copied().take(MAX_RULES).collect(),
+        fields: shadow.fields.iter().take(MAX_FIELDS).map(|field| pen.text(field, MAX_NAME)).collect(),
     }
 }
 

@@ -144,6 +144,19 @@ pub struct FieldFound {
     pub detail: Bytes,
 }
 
+/// What a candidate of rules would have done otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shadowed {
+    /// `only_live` or `only_shadow`: which of the two refuses the request.
+    pub outcome: &'static str,
+    /// Why the candidate would refuse it.
+    pub reason: Option<&'static str>,
+    /// The rules of the candidate that matched and log.
+    pub rules: Vec<u64>,
+    /// The fields that are not what the candidate's policy says, with names as the client wrote them.
+    pub fields: Vec<Bytes>,
+}
+
 /// How long things took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Durations {
@@ -215,6 +228,8 @@ pub struct Event {
     pub rules: Vec<RuleMatch>,
     /// What fields of the request are for, and how they were found.
     pub fields: Vec<FieldFound>,
+    /// What a candidate of rules would have done otherwise.
+    pub shadow: Option<Shadowed>,
     /// Anomaly scores by name, as `inbound`, `sqli`.
     pub scores: Vec<(Cow<'static, str>, i64)>,
     /// What the cache did.
@@ -254,6 +269,7 @@ impl Event {
             findings: Vec::new(),
             rules: Vec::new(),
             fields: Vec::new(),
+            shadow: None,
             scores: Vec::new(),
             cache: None,
             replica: None,
@@ -284,6 +300,8 @@ impl Event {
         let scores = self.scores.len() * size_of::<(Cow<'static, str>, i64)>();
         let text = |f: &FieldFound| f.name.len() + f.class.len() + f.detail.len();
         let fields: usize = self.fields.iter().map(|f| text(f) + size_of::<FieldFound>()).sum();
+        let shadow = self.shadow.iter().flat_map(|shadow| &shadow.fields).map(|f| f.len() + size_of::<Bytes>());
+        let fields = fields + shadow.sum::<usize>();
         let own = size_of::<Self>() + self.method.len() + self.target.len() + self.host.len();
         own + headers + rules + findings + fields + scores
     }
@@ -351,6 +369,12 @@ pub(super) mod tests {
             verdict: "attack",
             detail: "sql: break-out `quote and a condition`".into(),
         }];
+        event.shadow = Some(Shadowed {
+            outcome: "only_live",
+            reason: Some("field"),
+            rules: vec![942_100, 942_180],
+            fields: vec!["query q (short(300)): attack".into()],
+        });
         event.scores = vec![("inbound".into(), 10), ("sqli".into(), 10)];
         event.cache = Some(CacheStatus::Miss);
         event.replica = Some("127.0.0.1:8181".into());

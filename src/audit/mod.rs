@@ -24,7 +24,7 @@ pub mod redact;
 mod text;
 mod writer;
 
-pub use event::{Durations, Event, FieldFound, Finding, RuleMatch, Severity, Stage, Tls};
+pub use event::{Durations, Event, FieldFound, Finding, RuleMatch, Severity, Shadowed, Stage, Tls};
 
 use crate::fault::Fault;
 use crate::telemetry::{AuditMetrics, AuditOutcome};
@@ -246,7 +246,9 @@ impl Audit {
     /// Hands over an event; never waits. `false` if it was lost because the queue was full or closed. An event that is
     /// not [wanted](Self::wants) is not recorded and not lost.
     pub fn record(&self, event: Event) -> bool {
-        let Some(queue) = self.queue.as_ref().filter(|_| self.wants(event.relevant())) else { return true };
+        let Some(queue) = self.queue.as_ref().filter(|_| self.wants(event.relevant() || event.shadow.is_some())) else {
+            return true;
+        };
         let taken = queue.push(event);
         if !taken {
             self.metrics.events.count(AuditOutcome::Lost);

@@ -53,12 +53,15 @@ fn a_close_loses_nothing_and_what_comes_after_is_lost_and_counted() {
 
 #[test]
 fn only_relevant_events_are_written_unless_all_are_asked_for() {
-    for (relevant_only, expected) in [(true, 1), (false, 2)] {
+    for (relevant_only, expected) in [(true, 2), (false, 3)] {
         let (dir, audit, _) = in_dir(|s| s.relevant_only = relevant_only);
         let mut dull = full();
         (dull.action, dull.findings, dull.rules) = (Action::Pass, Vec::new(), Vec::new());
+        // What a candidate would have refused is told although nothing else is.
+        let shadowed = dull.clone();
+        dull.shadow = None;
         assert_eq!(audit.wants(false), !relevant_only);
-        assert!(audit.record(dull) && audit.record(full()) && audit.close(SOON));
+        assert!(audit.record(dull) && audit.record(shadowed) && audit.record(full()) && audit.close(SOON));
         assert_eq!(lines(&dir.path().join("state/audit.jsonl")).len(), expected);
     }
 }

@@ -6,6 +6,7 @@ mod demo_replica;
 mod policy;
 mod rules;
 mod run;
+mod tune;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -63,6 +64,13 @@ enum Command {
     /// Field policies alone: checks, shows and drafts them.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Proposes the narrowest changes that end false refusals, each with proof of what it would let through.
+    ///
+    /// Reads audit events, groups what was refused by operation (or path) and field, and proposes for each field a class
+    /// in the policy, or rules that no longer look at it; never a rule taken out whole. Each proposal is proved: the
+    /// recorded requests, a suite of attacks, and attack values in that very field and beside it, are judged with the
+    /// change and without it. What loses detections in other fields is not proposed.
+    Tune(tune::Options),
 }
 
 /// Runs the program.
@@ -74,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run(&config),
         Command::Rules(command) => rules::run(command),
         Command::Policy(command) => policy::run(command),
+        Command::Tune(options) => tune::run(&options),
         Command::Check { config, effective } => check::run(&config, effective, crate::server::verify),
     }
 }

@@ -8,11 +8,11 @@ use super::heavy;
 use super::hold::{self, Body, Held};
 use crate::audit::Stage;
 use crate::facts::{RequestId, UserKey};
-use crate::inspect::{Origin, Purposes, RawHead};
-use crate::policy::field::{Found, Match};
+use crate::inspect::{Inspect, Inspection, Origin, Purposes, RawHead};
+use crate::policy::field::{FieldPolicy, Found, Match};
 use crate::reputation::Standing;
 use crate::request::{Request, wire};
-use crate::snapshot::{Kept, Snapshot};
+use crate::snapshot::Kept;
 use crate::telemetry::{LimitDecision, ReputationDecision};
 use crate::verdict::{Mode, Reason, Refusal};
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -82,8 +82,9 @@ pub async fn admit(
         show(x);
         return Break(refusal);
     }
+    x.shadowed = route.inspect && s.shadow.as_ref().is_some_and(|candidate| candidate.share.takes(rand::random()));
     let known = match (route.inspect, &x.request) {
-        (true, Some(request)) => operation(&s, request),
+        (true, Some(request)) => operation(s.fields.as_ref(), s.config.document.policy.mode, request),
         _ => Ok(None),
     };
     let known = x.settle(Stage::Policy, s.config.document.policy.mode, known)?.flatten();
@@ -113,6 +114,9 @@ pub async fn admit(
         let of_operation = known.as_ref().and_then(|known| known.max_body);
         Held::Streaming { at_most: route.max_body.map(|size| size.0).into_iter().chain(of_operation).min() }
     };
+    if let (true, Held::Whole { bytes, .. }) = (x.shadowed, &held) {
+        x.body = Some(bytes.clone());
+    }
     let bytes = held.bytes();
     if let Some(known) = known.filter(|_| !bytes.is_empty()) {
         let taken = known.takes_body(&x.headers);
@@ -127,7 +131,7 @@ pub async fn admit(
 
 /// What the policy says of a request.
 pub(super) struct Known {
-    purposes: Purposes,
+    pub(super) purposes: Purposes,
     /// Most bytes of its body, if the policy says so.
     pub(super) max_body: Option<u64>,
     /// The operation's media types; none: every one.
@@ -136,7 +140,7 @@ pub(super) struct Known {
 
 impl Known {
     /// Whether it takes a body of the type that it says it is.
-    fn takes_body(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {
+    pub(super) fn takes_body(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {
         let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
         if self.content.is_empty() || self.content.iter().any(|range| range.fits(kind)) {
             return Ok(());
@@ -146,9 +150,8 @@ impl Known {
 }
 
 /// What the fields of a request are for, if there is a policy of fields.
-fn operation(s: &Snapshot, request: &Request) -> Result<Option<Known>, Refusal> {
-    let Some(policy) = &s.fields else { return Ok(None) };
-    let mode = s.config.document.policy.mode;
+pub(super) fn operation(policy: Option<&FieldPolicy>, mode: Mode, request: &Request) -> Result<Option<Known>, Refusal> {
+    let Some(policy) = policy else { return Ok(None) };
     let of = |found: Match<'_, '_>| Known {
         purposes: Purposes {
             fields: Arc::clone(found.operation().fields()),
@@ -236,15 +239,20 @@ fn limit(x: &mut Exchange, name: Option<&str>) -> ControlFlow<Refusal> {
 
 /// Begins the rules' transaction; `false` if there are no rules.
 fn begin(x: &mut Exchange) -> bool {
-    let snapshot = x.snapshot.clone();
+    x.inspection = opened(x, &x.snapshot.inspect);
+    x.inspection.is_some()
+}
+
+/// A transaction of a request's head, under these rules.
+pub(super) fn opened(x: &Exchange, inspect: &Inspect) -> Option<Inspection> {
     let origin = Origin { client: x.client, connection: &x.connection, id: &x.id, at: x.now.wall };
-    let inspection = match &x.raw {
+    match &x.raw {
         Some(raw) => {
             let read = wire::lenient(raw);
             let mut fields = read.headers.iter().copied();
             let head =
                 RawHead { method: read.method, target: read.target, protocol: read.version, headers: &mut fields };
-            snapshot.inspect.begin(&origin, head)
+            inspect.begin(&origin, head)
         }
         None => {
             let host =
@@ -255,11 +263,9 @@ fn begin(x: &mut Exchange) -> bool {
             let line = &x.line;
             let head =
                 RawHead { method: &line.method, target: &line.target, protocol: &line.protocol, headers: &mut fields };
-            snapshot.inspect.begin(&origin, head)
+            inspect.begin(&origin, head)
         }
-    };
-    x.inspection = inspection;
-    x.inspection.is_some()
+    }
 }
 
 /// Shows the rules a head that is refused whatever they say: what they match belongs into the record. Its body is not

@@ -50,6 +50,10 @@ pub struct Exchange {
     pub route: Option<Arc<Route>>,
     /// The rules' transaction.
     pub inspection: Option<Inspection>,
+    /// Whether a candidate of rules judges it too.
+    pub shadowed: bool,
+    /// Its body, where it is kept for that.
+    pub body: Option<bytes::Bytes>,
     /// The limit that counted it.
     pub quota: Option<Quota>,
     /// The station it is at.
@@ -106,6 +110,8 @@ impl Exchange {
             raw: None,
             share: None,
             inspection: None,
+            shadowed: false,
+            body: None,
             quota: None,
             stage: Stage::Listener,
             findings: Vec::new(),

@@ -7,11 +7,13 @@ mod heavy;
 mod hold;
 mod record;
 mod release;
+mod shadow;
 
 pub use admit::{Admitted, admit, note};
 pub use exchange::{Durations, Exchange, RequestLine};
 pub use hold::{Body, Held, PAGE};
 pub use release::{Judging, body as release_body, head as release_head};
+pub use shadow::{Difference, Shadow, Verdict};
 
 use crate::snapshot::{Built, Kept, Snapshot};
 use crate::telemetry::Metrics;
@@ -22,12 +24,14 @@ use std::sync::Arc;
 pub struct Gate {
     current: ArcSwap<Snapshot>,
     kept: Kept,
+    shadow: Arc<Shadow>,
 }
 
 impl Gate {
     /// Starts with a first generation.
     pub fn new(first: Snapshot, kept: Kept) -> Self {
-        Self { current: ArcSwap::from_pointee(first), kept }
+        let shadow = Shadow::start(kept.metrics.clone(), kept.audit.clone());
+        Self { current: ArcSwap::from_pointee(first), kept, shadow }
     }
 
     /// The generation that new requests begin with.
@@ -46,6 +50,11 @@ impl Gate {
     /// What outlives generations.
     pub fn kept(&self) -> &Kept {
         &self.kept
+    }
+
+    /// What candidates of rules said.
+    pub fn shadow(&self) -> &Shadow {
+        &self.shadow
     }
 
     /// All metrics.

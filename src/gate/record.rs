@@ -2,8 +2,9 @@
 
 use super::Gate;
 use super::exchange::Exchange;
+use super::shadow;
 use crate::audit::{self, Event, FieldFound, RuleMatch, Severity, Tls};
-use crate::telemetry::WafPhase;
+use crate::telemetry::{ShadowOutcome, WafPhase};
 use crate::verdict::Action;
 use bytes::Bytes;
 use std::time::Duration;
@@ -22,8 +23,31 @@ impl Gate {
         self.count(&x, action, total);
         let matched = x.inspection.as_ref().is_some_and(|inspection| inspection.matches().next().is_some());
         let relevant = action != Action::Pass || !x.findings.is_empty() || matched;
+        if x.shadowed {
+            return self.compare(x, action, total, relevant);
+        }
         if self.kept.audit.wants(relevant) {
             self.kept.audit.record(event(&mut x, action, total));
+        }
+    }
+
+    /// Hands an exchange to the candidate of rules, its event with it: that says where the two differ.
+    fn compare(&self, mut x: Box<Exchange>, action: Action, total: Duration, relevant: bool) {
+        let Some(live) = shadow::live(&x) else {
+            self.shadow.count(&x, ShadowOutcome::Skipped);
+            if self.kept.audit.wants(relevant) {
+                self.kept.audit.record(event(&mut x, action, total));
+            }
+            return;
+        };
+        let line = x.line.clone();
+        let event = event(&mut x, action, total);
+        x.line = line;
+        x.inspection = None;
+        if let Err(event) = self.shadow.take(x, live, event, relevant)
+            && self.kept.audit.wants(relevant)
+        {
+            self.kept.audit.record(*event);
         }
     }
 

@@ -11,8 +11,8 @@
 mod rules;
 mod settings;
 
-pub use rules::{Loaded, load as load_rules};
-pub use settings::{Engine, OnBudget, Settings};
+pub use rules::{Loaded, load as load_rules, load_with as load_rules_with};
+pub use settings::{Engine, OnBudget, Settings, ShadowSettings, Share};
 
 use crate::facts::{ClientAddr, Connection, RequestId};
 use crate::fault::Fault;

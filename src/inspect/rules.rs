@@ -64,6 +64,14 @@ pub struct Loaded {
 /// # Errors
 /// Every fault of every rule file, each at its place.
 pub fn load(settings: &Settings, base: &Path) -> Result<Loaded, Vec<Fault>> {
+    load_with(settings, base, None)
+}
+
+/// The same with one more text, a name and what is in it, read as the last of the operator's own files.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(settings: &Settings, base: &Path, more: Option<(&str, &str)>) -> Result<Loaded, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut files = Vec::new();
     let mut sources = embedded(ENGINE);
@@ -80,6 +88,7 @@ pub fn load(settings: &Settings, base: &Path) -> Result<Loaded, Vec<Fault>> {
         let key = format!("rules[{index}]");
         read_all(&base.join(pattern), &key, &mut sources, &mut files, &mut faults);
     }
+    sources.extend(embedded(more.as_slice()));
     if settings.core_rules {
         sources.extend(embedded(CORE));
     }

@@ -2,7 +2,7 @@
 
 use crate::units::{self, ByteSize};
 use crate::verdict::Mode;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::path::PathBuf;
 
 /// What the `[waf]` section says. Relative paths are relative to the configuration file.
@@ -38,6 +38,90 @@ pub struct Settings {
     pub response_bodies: bool,
     /// How much of a response body is held for inspection before its head is released.
     pub response_window: ByteSize,
+    /// A candidate that judges a share of the requests beside the rules in force.
+    pub shadow: ShadowSettings,
+}
+
+/// `[waf.shadow]`: rules and policy files that are tried on real requests and refuse none. What is left out is as in
+/// force, so that a candidate is promoted by moving its lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShadowSettings {
+    /// The share of requests that the candidate judges; 0: none, and it is not even loaded.
+    pub share: Share,
+    /// In place of `waf.core_rules`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_rules: Option<bool>,
+    /// In place of `waf.crs_dir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crs_dir: Option<PathBuf>,
+    /// In place of `waf.rules`.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<PathBuf>>,
+    /// In place of `policy.files`.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub policy_files: Option<Vec<PathBuf>>,
+}
+
+fn given<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<PathBuf>>, D::Error> {
+    units::list(input).map(Some)
+}
+
+/// A share of requests, from 0 to 1, in steps of a millionth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u32);
+
+/// What [`Share`] counts in.
+const MILLION: u32 = 1_000_000;
+
+impl Share {
+    /// Whether a request is among them; `dice` is drawn anew for each, over the whole range of `u32`.
+    pub fn takes(self, dice: u32) -> bool {
+        (u64::from(dice) * u64::from(MILLION)) >> 32 < u64::from(self.0)
+    }
+
+    /// Whether it is none.
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// From 0 to 1.
+    pub fn value(self) -> f64 {
+        f64::from(self.0) / f64::from(MILLION)
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let share = f64::deserialize(input)?;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(serde::de::Error::custom(format!("{share} is no share; write a number from 0.0 to 1.0")));
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a million")]
+        let millionths = (share * f64::from(MILLION)).round() as u32;
+        Ok(Self(millionths))
+    }
+}
+
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.serialize_f64(self.value())
+    }
+}
+
+impl Settings {
+    /// The settings of the candidate; none where it judges nothing.
+    pub fn candidate(&self) -> Option<Self> {
+        let shadow = &self.shadow;
+        (self.enabled && !shadow.share.is_none()).then(|| Self {
+            core_rules: shadow.core_rules.unwrap_or(self.core_rules),
+            crs_dir: shadow.crs_dir.clone().or_else(|| self.crs_dir.clone()).filter(|dir| !dir.as_os_str().is_empty()),
+            rules: shadow.rules.clone().unwrap_or_else(|| self.rules.clone()),
+            rule_costs: false,
+            shadow: ShadowSettings::default(),
+            ..self.clone()
+        })
+    }
 }
 
 /// ModSecurity's three states of `SecRuleEngine`, spelled as there.
@@ -76,6 +160,37 @@ impl Default for Settings {
             rule_costs: false,
             response_bodies: true,
             response_window: ByteSize::kib(512),
+            shadow: ShadowSettings::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_takes_as_many_as_it_says() {
+        for (share, taken) in [("0.0", 0), ("0.25", 250), ("1.0", 1_000), ("0.05", 50)] {
+            let share: Share = serde_json::from_str(share).unwrap();
+            let dice = (0..1_000_u32).map(|n| n * (u32::MAX / 1_000) + 2_000_000);
+            assert_eq!(dice.filter(|dice| share.takes(*dice)).count(), taken, "{share:?}");
+        }
+        for wrong in ["-0.1", "1.5", "\"half\""] {
+            assert!(serde_json::from_str::<Share>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_candidate_is_what_is_in_force_but_for_what_it_says() {
+        let mut settings = Settings { rules: vec!["a.conf".into()], ..Settings::default() };
+        assert_eq!(settings.candidate(), None);
+        settings.shadow = serde_json::from_str(r#"{"share": 0.5, "core_rules": false}"#).unwrap();
+        let candidate = settings.candidate().unwrap();
+        assert_eq!((candidate.core_rules, candidate.rules.len()), (false, 1));
+        settings.shadow.rules = Some(Vec::new());
+        assert!(settings.candidate().unwrap().rules.is_empty());
+        settings.enabled = false;
+        assert_eq!(settings.candidate(), None);
     }
 }

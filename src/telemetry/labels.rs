@@ -124,6 +124,20 @@ labels! {
         Lost = "lost",
     }
 
+    /// What a candidate said of a request beside the rules in force.
+    ShadowOutcome {
+        /// Both refuse it, or neither.
+        Same = "same",
+        /// The rules in force refuse it, the candidate would not.
+        OnlyLive = "only_live",
+        /// The candidate would refuse it, the rules in force do not.
+        OnlyShadow = "only_shadow",
+        /// Something else ended it first, or its body was not read: nothing to compare.
+        Skipped = "skipped",
+        /// There was no room to judge it.
+        Dropped = "dropped",
+    }
+
     /// What became of a reload.
     ReloadOutcome {
         /// The new configuration runs.

@@ -5,7 +5,7 @@ use super::handles::{
     Seconds,
 };
 use super::labels::{
-    CacheStatus, HandshakeOutcome, Label, ReloadOutcome, ReplicaOutcome, ReputationDecision, WafPhase,
+    CacheStatus, HandshakeOutcome, Label, ReloadOutcome, ReplicaOutcome, ReputationDecision, ShadowOutcome, WafPhase,
 };
 use crate::facts::RouteName;
 use crate::verdict::{Mode, Reason};
@@ -126,6 +126,9 @@ pub struct Metrics {
     rule_hits: IntCounterVec,
     rule_reads: IntCounterVec,
     rule_ids: Mutex<BTreeSet<u64>>,
+    shadow_requests: IntCounterVec,
+    shadow_rules: IntCounterVec,
+    shadow_ids: Mutex<BTreeSet<u64>>,
     limit_decisions: IntCounterVec,
     limit_keys: IntGaugeVec,
     limit_overflows: IntCounterVec,
@@ -208,6 +211,16 @@ impl Metrics {
             "gatehouse_rule_read_bytes_total",
             "Bytes read by a rule's operators, by rule id; counted while `waf.rule_costs` is on.",
             &["rule"],
+        )?;
+        let shadow_requests = b.counters(
+            "gatehouse_shadow_requests_total",
+            "Requests of the share that a candidate of rules judges, by route and what it said.",
+            &["route", "outcome"],
+        )?;
+        let shadow_rules = b.counters(
+            "gatehouse_shadow_rule_differences_total",
+            "Matches of only one of candidate and rules in force, in requests that only that one refuses, by rule id.",
+            &["rule", "outcome"],
         )?;
         let refusals = b.counters(
             "gatehouse_refusals_total",
@@ -300,6 +313,9 @@ impl Metrics {
             rule_hits,
             rule_reads,
             rule_ids: Mutex::default(),
+            shadow_requests,
+            shadow_rules,
+            shadow_ids: Mutex::default(),
             limit_decisions,
             limit_keys,
             limit_overflows,
@@ -344,6 +360,33 @@ impl Metrics {
                 // A rule that never matched has no series to end.
                 let _ = self.rule_hits.remove_label_values(&[known.to_string()]);
                 let _ = self.rule_reads.remove_label_values(&[known.to_string()]);
+            }
+            keep
+        });
+    }
+
+    /// Counts what a candidate said of a request.
+    pub fn shadow(&self, route: Option<&RouteName>, outcome: ShadowOutcome) {
+        let route = route.map_or(NO_ROUTE, |route| &route.0);
+        self.shadow_requests.with_label_values(&[route, outcome.as_str()]).inc();
+    }
+
+    /// Counts rules that matched on one side only. They have to be loaded ones: ids are labels.
+    pub fn shadow_rules(&self, ids: impl IntoIterator<Item = u64>, outcome: ShadowOutcome) {
+        let mut known = self.shadow_ids.lock();
+        for id in ids {
+            known.insert(id);
+            self.shadow_rules.with_label_values(&[id.to_string().as_str(), outcome.as_str()]).inc();
+        }
+    }
+
+    /// Ends the series of differences of all rules but these, after a reload.
+    pub fn keep_shadow_rules(&self, ids: impl IntoIterator<Item = u64>) {
+        let loaded: BTreeSet<u64> = ids.into_iter().collect();
+        self.shadow_ids.lock().retain(|known| {
+            let keep = loaded.contains(known);
+            for outcome in ShadowOutcome::ALL.iter().filter(|_| !keep) {
+                let _ = self.shadow_rules.remove_label_values(&[known.to_string().as_str(), outcome.as_str()]);
             }
             keep
         });
@@ -513,6 +556,7 @@ mod tests {
         check::<ReplicaOutcome>("gatehouse_replica_requests_total", "outcome");
         check::<HandshakeOutcome>("gatehouse_handshakes_total", "outcome");
         check::<crate::telemetry::AuditOutcome>("gatehouse_audit_events_total", "outcome");
+        check::<ShadowOutcome>("gatehouse_shadow_requests_total", "outcome");
         check::<ReloadOutcome>("gatehouse_reloads_total", "outcome");
     }
 
@@ -572,8 +616,13 @@ mod tests {
         let text = m.render();
         assert!(has(&text, r#"gatehouse_rule_hits_total{rule="942100"} 2"#), "{text}");
         assert!(!text.contains(r#"rule="7""#) && !text.contains(r#"rule="1""#), "{text}");
+        m.shadow_rules([942_100, 1], ShadowOutcome::OnlyShadow);
         m.keep_rules([1]);
-        assert!(!m.render().contains("942100"));
+        m.keep_shadow_rules([1]);
+        let text = m.render();
+        assert!(!text.contains("942100"));
+        let line = r#"gatehouse_shadow_rule_differences_total{outcome="only_shadow",rule="1"} 1"#;
+        assert!(has(&text, line), "{text}");
     }
 
     #[test]

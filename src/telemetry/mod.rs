@@ -21,7 +21,7 @@ pub use handles::{
 };
 pub use labels::{
     AuditOutcome, CacheStatus, HandshakeOutcome, Label, LimitDecision, ReloadOutcome, ReplicaOutcome,
-    ReputationDecision, WafPhase,
+    ReputationDecision, ShadowOutcome, WafPhase,
 };
 pub use log::{LogFormat, LogSettings, init};
 pub use metrics::{Described, Kind, Metrics};

@@ -86,7 +86,7 @@ async fn without_its_token_the_admin_listener_tells_nothing() {
         .unwrap();
     let admin = std::net::SocketAddr::from(([127, 0, 0, 1], port));
     until("the admin listener", async || H1::try_get(admin, "/livez").await.is_some()).await;
-    for target in ["/livez", "/readyz", "/metrics", "/api/v1/status", "/anything"] {
+    for target in ["/livez", "/readyz", "/metrics", "/api/v1/status", "/api/v1/shadow", "/anything"] {
         let reply = H1::try_get(admin, target).await.unwrap();
         assert_eq!((reply.status, reply.text().len()), (401, 0), "{target}");
     }

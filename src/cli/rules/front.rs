@@ -12,10 +12,10 @@ use std::time::SystemTime;
 
 /// What a replica answers.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(in crate::cli) struct Response {
+    pub(in crate::cli) status: u16,
+    pub(in crate::cli) headers: Vec<(String, String)>,
+    pub(in crate::cli) body: Vec<u8>,
 }
 
 /// What became of a request.
@@ -42,7 +42,7 @@ impl Passage {
 }
 
 /// The connection of a request that came by none.
-pub(super) fn local() -> Connection {
+pub(in crate::cli) fn local() -> Connection {
     let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
     Connection {
         client: local,
@@ -132,7 +132,7 @@ fn through(
 }
 
 /// The body, decoded, of a message in good form.
-fn sound(head: &[u8], read: &wire::RawHead<'_>, rest: &[u8]) -> Result<Vec<u8>, (u16, String)> {
+pub(in crate::cli) fn sound(head: &[u8], read: &wire::RawHead<'_>, rest: &[u8]) -> Result<Vec<u8>, (u16, String)> {
     let malformed = |fault: wire::Malformed| (fault.reason.status(), fault.to_string());
     let framing = wire::check(head, &HeadLimits::default()).map_err(malformed)?;
     let bad = |what: &str| (400, what.to_owned());

@@ -10,34 +10,34 @@ use std::path::{Path, PathBuf};
 
 /// A test file.
 #[derive(Debug, Derive)]
-pub(super) struct File {
+pub(in crate::cli) struct File {
     #[serde(default)]
-    pub(super) rule_id: Option<u64>,
+    pub(in crate::cli) rule_id: Option<u64>,
     #[serde(default)]
-    pub(super) tests: Vec<Test>,
+    pub(in crate::cli) tests: Vec<Test>,
 }
 
 /// A test: its stages in order.
 #[derive(Debug, Derive)]
-pub(super) struct Test {
-    pub(super) test_id: u64,
+pub(in crate::cli) struct Test {
+    pub(in crate::cli) test_id: u64,
     #[serde(default = "yes")]
-    pub(super) enabled: bool,
-    pub(super) stages: Vec<Stage>,
+    pub(in crate::cli) enabled: bool,
+    pub(in crate::cli) stages: Vec<Stage>,
 }
 
 /// One request and what is expected.
 #[derive(Debug, Derive)]
-pub(super) struct Stage {
-    pub(super) input: Input,
+pub(in crate::cli) struct Stage {
+    pub(in crate::cli) input: Input,
     #[serde(default)]
-    pub(super) output: Output,
+    pub(in crate::cli) output: Output,
 }
 
 /// A request.
 #[derive(Debug, Derive)]
 #[serde(default)]
-pub(super) struct Input {
+pub(in crate::cli) struct Input {
     method: String,
     uri: String,
     version: String,
@@ -98,40 +98,40 @@ impl<'de> Deserialize<'de> for Fields {
 /// What is expected; all of it.
 #[derive(Debug, Clone, Default, Derive)]
 #[serde(default)]
-pub(super) struct Output {
-    pub(super) status: Option<u16>,
-    pub(super) expect_error: Option<bool>,
-    pub(super) log: Log,
-    pub(super) log_contains: Option<String>,
-    pub(super) no_log_contains: Option<String>,
+pub(in crate::cli) struct Output {
+    pub(in crate::cli) status: Option<u16>,
+    pub(in crate::cli) expect_error: Option<bool>,
+    pub(in crate::cli) log: Log,
+    pub(in crate::cli) log_contains: Option<String>,
+    pub(in crate::cli) no_log_contains: Option<String>,
 }
 
 /// What is expected of the log.
 #[derive(Debug, Clone, Default, Derive)]
 #[serde(default)]
-pub(super) struct Log {
-    pub(super) expect_ids: Vec<u64>,
-    pub(super) no_expect_ids: Vec<u64>,
-    pub(super) match_regex: Option<String>,
-    pub(super) no_match_regex: Option<String>,
+pub(in crate::cli) struct Log {
+    pub(in crate::cli) expect_ids: Vec<u64>,
+    pub(in crate::cli) no_expect_ids: Vec<u64>,
+    pub(in crate::cli) match_regex: Option<String>,
+    pub(in crate::cli) no_match_regex: Option<String>,
 }
 
 /// Expectations of one platform.
 #[derive(Debug, Default, Derive)]
-pub(super) struct Overrides {
+pub(in crate::cli) struct Overrides {
     #[serde(default)]
-    pub(super) test_overrides: Vec<Override>,
+    pub(in crate::cli) test_overrides: Vec<Override>,
 }
 
 /// Expectations that take the place of a test's own.
 #[derive(Debug, Derive)]
-pub(super) struct Override {
-    pub(super) rule_id: u64,
-    pub(super) test_ids: Vec<u64>,
+pub(in crate::cli) struct Override {
+    pub(in crate::cli) rule_id: u64,
+    pub(in crate::cli) test_ids: Vec<u64>,
     #[serde(default)]
-    pub(super) stage_ids: Vec<usize>,
+    pub(in crate::cli) stage_ids: Vec<usize>,
     #[serde(default)]
-    pub(super) output: Output,
+    pub(in crate::cli) output: Output,
 }
 
 fn yes() -> bool {
@@ -142,7 +142,7 @@ fn yes() -> bool {
 ///
 /// # Errors
 /// A place that cannot be read, in words.
-pub(super) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+pub(in crate::cli) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     for path in paths {
         walk(path, &mut found)?;
@@ -173,7 +173,7 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
 ///
 /// # Errors
 /// What is wrong, with the file's name and the place.
-pub(super) fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, String> {
+pub(in crate::cli) fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     serde_saphyr::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
 }
@@ -183,7 +183,7 @@ impl Input {
     ///
     /// # Errors
     /// Base64 that is none.
-    pub(super) fn bytes(&self) -> Result<Vec<u8>, String> {
+    pub(in crate::cli) fn bytes(&self) -> Result<Vec<u8>, String> {
         let decode = |text: &str| {
             let text: String = text.split_ascii_whitespace().collect();
             STANDARD.decode(text).map_err(|e| format!("this is no base64: {e}"))
@@ -290,7 +290,7 @@ fn with_crlf(data: &[u8]) -> Vec<u8> {
 }
 
 /// What go-ftw's reflecting backend answers.
-pub(super) fn reflect(method: &[u8], target: &[u8], body: &[u8]) -> Response {
+pub(in crate::cli) fn reflect(method: &[u8], target: &[u8], body: &[u8]) -> Response {
     let plain = |status: u16, body: &str| Response { status, headers: Vec::new(), body: body.into() }.typed();
     let path = target.split(|b| *b == b'?').next().unwrap_or_default();
     if method != b"POST" || path != b"/reflect" {

@@ -7,8 +7,8 @@ mod bench;
 mod check;
 mod curl;
 mod explain;
-mod front;
-mod ftw;
+pub(super) mod front;
+pub(super) mod ftw;
 mod test;
 
 use crate::fault::Fault;
@@ -121,6 +121,11 @@ impl Flagged {
 }
 
 fn load(paths: &[PathBuf], core: bool) -> Result<inspect::Loaded, Vec<Fault>> {
+    inspect::load_rules(&settings(paths, core), Path::new(""))
+}
+
+/// What rules named as arguments are as settings.
+pub(super) fn settings(paths: &[PathBuf], core: bool) -> inspect::Settings {
     let mut settings = inspect::Settings { core_rules: core || paths.is_empty(), ..inspect::Settings::default() };
     settings.crs_dir = None;
     settings.rules.clear();
@@ -133,7 +138,7 @@ fn load(paths: &[PathBuf], core: bool) -> Result<inspect::Loaded, Vec<Fault>> {
             settings.rules.push(path.join("*.conf"));
         }
     }
-    inspect::load_rules(&settings, Path::new(""))
+    settings
 }
 
 /// Runs a command.
