@@ -253,7 +253,7 @@ pub struct Refusal {
     pub quota: Option<Quota>,
     /// The field that is not what it should be, for the client to mend: its place and its name as the client wrote it,
     /// in JSON's escapes.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
 }
 
 impl Refusal {

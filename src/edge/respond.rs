@@ -43,7 +43,7 @@ pub(crate) fn refusal(refusal: &Refusal, id: &RequestId, head: Option<&HeaderMap
             "type": "about:blank", "title": title, "status": status, "detail": text, "request_id": id.as_str(),
         });
         if let (Some(field), Some(problem)) = (&refusal.field, problem.as_object_mut()) {
-            problem.insert("field".into(), field.as_str().into());
+            problem.insert("field".into(), (&**field).into());
         }
         problem.to_string()
     };

@@ -209,7 +209,7 @@ impl Inspection {
             _ => Refusal::new(Reason::Field(422), note.to_string()),
         };
         if refusal.reason.status() == 422 {
-            refusal.field = Some(format!("{} {}", note.place, note.name));
+            refusal.field = Some(format!("{} {}", note.place, note.name).into());
         }
         Some(refusal)
     }

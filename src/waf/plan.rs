@@ -3,7 +3,8 @@
 //! Most rules ask whether some value of the message matches, and most often none does. So before such rules would run,
 //! their questions are gathered by target and chain of transformations, each distinct value is read once for all of
 //! them ([`crate::screen`]), and only the rules that some value matches are then run, in order, exactly as if all had been.
-//! Rules that ask anything else (TX, counts, macros, what matched before) are always run. So the plan can cost time but
+//! Rules that ask anything else (TX, counts, macros, what matched before) are always run; one that asks a TX variable
+//! beside values of the message is run where that variable is set, for which its segment ends where that may change. So the plan can cost time but
 //! not change a verdict: a rule left out is one whose first link cannot match.
 //!
 //! Rules that skip others by a number in TX (the paranoia levels of the Core Rule Set) are *switches*. What they are
@@ -109,6 +110,8 @@ pub(crate) struct Layout {
     pub(crate) always: Positions,
     pub(crate) groups: Vec<Group>,
     pub(crate) screen: Screen,
+    /// Rules to run where a TX slot holds a value, with the slot.
+    pub(crate) guarded: Vec<(usize, usize)>,
 }
 
 /// What is asked of the values of one target.
@@ -213,9 +216,11 @@ impl Plan {
                     *switched = Some(number);
                 }
             }
+            let heads = in_list().filter_map(|(_, rule)| links.get(rule.links.start));
+            let guards: Vec<usize> = heads.filter(|head| can_be_screened(head, operators)).flat_map(guards).collect();
             let mut start = 0;
             for (at, rule) in in_list() {
-                if at + 1 == list.len() || sets_a_switch(rule, links, &plan.switches) {
+                if at + 1 == list.len() || sets_a_switch(rule, links, &plan.switches, &guards) {
                     plan.segments.push(Segment { range: start..at + 1, layouts: RwLock::default() });
                     start = at + 1;
                 }
@@ -303,7 +308,10 @@ impl Ruleset {
                 next = rule.and_then(|rule| rule.jump).filter(|_| skips).unwrap_or(at + 1);
             }
             match head {
-                Some(head) if expected && can_be_screened(head, &self.operators) => self.ask(&mut layout, head, at),
+                Some(head) if expected && can_be_screened(head, &self.operators) => {
+                    self.ask(&mut layout, head, at);
+                    layout.guarded.extend(guards(head).map(|slot| (slot, at)));
+                }
                 _ => layout.always.insert(at),
             }
         }
@@ -359,7 +367,7 @@ impl Ruleset {
     fn ask(&self, layout: &mut Layout, link: &Link, position: usize) {
         let Some(test) = &link.test else { return };
         let question = Question { operator: test.operator, candidate: 0, negated: test.negated, position };
-        for target in &link.targets {
+        for target in link.targets.iter().filter(|target| guard(target).is_none()) {
             let same = |group: &Group| {
                 group.variable == target.variable
                     && group.selector == target.selector
@@ -394,13 +402,26 @@ impl Ruleset {
     }
 }
 
-/// Whether a link asks only what the message answers, value by value.
+/// Whether a link asks only what the message answers, value by value, or beside it TX variables by name.
 fn can_be_screened(link: &Link, operators: &[Operator]) -> bool {
     let Some(test) = &link.test else { return false };
     let steady = |target: &Target| !target.counted && is_steady(target.variable);
     test.argument.is_none()
         && operators.get(test.operator).is_some_and(|operator| !operator.has_macro() && !operator.backtracks())
-        && link.targets.iter().all(steady)
+        && link.targets.iter().any(steady)
+        && link.targets.iter().all(|target| steady(target) || guard(target).is_some())
+}
+
+/// The slot of a target that is one TX variable, for which the rule is run where it is set.
+fn guard(target: &Target) -> Option<usize> {
+    match (target.variable, &target.selector, &*target.slots) {
+        (Variable::Tx, Selector::Name(_), [slot]) if !target.counted && !(0..GROUPS).contains(slot) => Some(*slot),
+        _ => None,
+    }
+}
+
+fn guards(link: &Link) -> impl Iterator<Item = usize> {
+    link.targets.iter().filter_map(guard)
 }
 
 /// Whether the values of a variable are texts of the message, which no rule changes while its phase runs.
@@ -457,11 +478,15 @@ fn switch(rule: &Rule, links: &[Link], operators: &[Operator]) -> Option<Switch>
     }
 }
 
-/// Whether a rule changes a variable that a switch tests.
-fn sets_a_switch(rule: &Rule, links: &[Link], switches: &[Switch]) -> bool {
+/// Whether a rule changes a variable that a switch tests or that rules are guarded by.
+fn sets_a_switch(rule: &Rule, links: &[Link], switches: &[Switch], guards: &[usize]) -> bool {
     let effects = links.get(rule.links.clone()).unwrap_or_default().iter().flat_map(|link| &link.effects);
     effects.into_iter().any(|effect| match effect {
-        Effect::SetTx { name: TxName::Slot(slot), .. } => switches.iter().any(|switch| switch.slot == *slot),
+        Effect::SetTx { name: TxName::Slot(slot), .. } => {
+            switches.iter().any(|switch| switch.slot == *slot) || guards.contains(slot)
+        }
+        // Whichever it is.
+        Effect::SetTx { name: TxName::Named(_), .. } => !guards.is_empty(),
         _ => false,
     })
 }

@@ -59,7 +59,10 @@ pub fn load(patterns: &[PathBuf], base: &Path) -> Result<Loaded, Vec<Fault>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(Loaded { policy: FieldPolicy::build(&texts)?, files })
+    let policy = FieldPolicy::build(&texts)?;
+    // Not in the middle of the first request.
+    gatehouse_waf::field::short::prepare();
+    Ok(Loaded { policy, files })
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -7,18 +7,20 @@
 //! drives the transaction carries them out.
 //!
 //! A JSON document is judged while it is read, so what is hidden is never copied, and a field counts wherever in the
-//! body it stands. Memory: at most [`MOST_NOTED`] fields are noted; of a JSON document the hashes of its keys. Time:
-//! linear in the fields.
+//! body it stands. Memory: at most [`MOST_NOTED`] fields are noted; of a JSON document the hashes of its keys; of each
+//! thread [`KNOWN`] short texts. Time: linear in the fields.
 
 use super::message::{Field, Message};
 use super::texts::Texts;
 use crate::body::json::{self, Container, Kind};
 use crate::body::multipart::FilePart;
 use crate::field::class::Misfit;
+use crate::field::grammar::Grammar;
 use crate::field::short::{self, Sign, Verdict};
 use crate::field::{Class, Expect, Fields, JsonTree, Node, Purpose, Table, sniff};
 use crate::variable::Variable;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -127,6 +129,7 @@ impl fmt::Display for FieldVerdict {
         match self {
             Self::Fits => f.write_str("fits"),
             Self::Misfit(what) => f.write_str(what),
+            Self::Doubtful(signs) if signs.is_empty() => f.write_str("more text than is read closely"),
             Self::Doubtful(signs) | Self::Attack(signs) => {
                 for (sign, joint) in signs.iter().take(4).zip(["", ", ", ", ", ", "]) {
                     write!(f, "{joint}{sign}")?;
@@ -165,6 +168,40 @@ impl fmt::Display for FieldNote {
     }
 }
 
+/// Texts that read as ordinary and come again and again, as a browser's name of itself: by hash, the last of each.
+const KNOWN: usize = 256;
+/// Longest text that is remembered, in bytes.
+const KNOWN_BYTES: usize = 512;
+
+thread_local! {
+    static ORDINARY: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn known_place(value: &[u8]) -> Option<usize> {
+    (value.len() <= KNOWN_BYTES).then(|| usize::try_from(crate::hashing::of(value) % KNOWN as u64).ok()).flatten()
+}
+
+/// Whether this very text was read before and is ordinary.
+fn is_known(value: &[u8]) -> bool {
+    let known =
+        |place| ORDINARY.try_with(|texts| texts.try_borrow().is_ok_and(|t| t.get(place).is_some_and(|t| t == value)));
+    known_place(value).and_then(|place| known(place).ok()).unwrap_or(false)
+}
+
+fn know(value: &[u8]) {
+    let Some(place) = known_place(value) else { return };
+    // A thread that is ending remembers nothing.
+    let _ = ORDINARY.try_with(|texts| {
+        if let Ok(mut texts) = texts.try_borrow_mut() {
+            texts.resize(KNOWN, Vec::new());
+            if let Some(text) = texts.get_mut(place) {
+                text.clear();
+                text.extend_from_slice(value);
+            }
+        }
+    });
+}
+
 /// The verdicts on one request.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
@@ -190,7 +227,7 @@ impl Notes {
 
     /// Reads a text.
     fn text(&mut self, value: &[u8]) -> FieldVerdict {
-        if short::is_plain(value) {
+        if short::is_plain(value) || is_known(value) {
             return FieldVerdict::Fits;
         }
         self.read = self.read.saturating_add(value.len());
@@ -199,7 +236,10 @@ impl Notes {
         }
         let reading = short::read(value);
         match reading.verdict {
-            Verdict::Ordinary => FieldVerdict::Fits,
+            Verdict::Ordinary => {
+                know(value);
+                FieldVerdict::Fits
+            }
             Verdict::Doubtful => FieldVerdict::Doubtful(reading.signs),
             Verdict::Attack => FieldVerdict::Attack(reading.signs),
         }
@@ -229,7 +269,12 @@ impl Notes {
 
     /// Judges a name that the policy does not know; whether it need not be shown.
     fn name(&mut self, place: FieldPlace, name: &[u8], purpose: &Arc<Purpose>) -> bool {
-        let verdict = self.text(name);
+        let mut verdict = self.text(name);
+        // Keys within free text are a part of it.
+        let is_text = matches!(purpose.expect(), Expect::Class(Class::Free(_)));
+        if !is_text && !Grammar::is_field_name(name) {
+            verdict = verdict.or(|| FieldVerdict::Misfit("is no name of a field".to_owned()));
+        }
         let hide = verdict == FieldVerdict::Fits && !matches!(purpose.expect(), Expect::Scored);
         if verdict != FieldVerdict::Fits {
             self.note(place, name, true, purpose, verdict);

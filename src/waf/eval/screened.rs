@@ -147,6 +147,11 @@ impl Run<'_> {
         let mut screened = std::mem::take(&mut self.workspace.screened);
         screened.clear(layout.screen.words());
         screened.live.copy_from(&layout.always);
+        for (slot, position) in &layout.guarded {
+            if self.state.tx.slot(self.rules, *slot).is_some() {
+                screened.live.insert(*position);
+            }
+        }
         // Who counts what rules cost wants all of it.
         let mut known = self.workspace.costs.is_none().then(Known::take);
         for (number, group) in (0u32..).zip(&layout.groups) {

@@ -57,6 +57,33 @@ fn every_matching_value_counts_even_if_the_chain_fails() {
 }
 
 #[test]
+fn a_variable_of_tx_counts_beside_values_of_the_message_whoever_sets_it_and_when() {
+    let rules = |early: &str, between: &str| {
+        format!(
+            "SecRule ARGS:early \"@rx .\" \"id:1,phase:1,pass,nolog,setvar:tx.{early}=evil\"\n\
+             SecRule ARGS|TX:extra \"@contains evil\" \"id:2,phase:2,pass,log\"\n\
+             SecRule ARGS:late \"@rx (.*)\" \"id:3,phase:2,pass,nolog,capture,setvar:tx.{between}=evil\"\n\
+             SecRule ARGS|TX:extra|!ARGS:x \"@contains evil\" \"id:4,phase:2,pass,log\"\n\
+             SecRule ARGS|TX:extra \"!@contains evil\" \"id:5,phase:2,pass,log\""
+        )
+    };
+    for (early, between) in [("extra", "extra"), ("other", "extra"), ("extra", "%{tx.1}")] {
+        let text = rules(early, between);
+        let first = early == "extra";
+        for (target, want) in [
+            ("/", vec![]),
+            ("/?x=evil", vec![2]),
+            ("/?y=evil", vec![2, 4]),
+            ("/?y=good", vec![5]),
+            ("/?early=1", if first { vec![2, 4, 5] } else { vec![5] }),
+            ("/?late=extra", vec![4, 5]),
+        ] {
+            assert_eq!(ids(&outcome(&text, target, b"")), want, "{early} {between} {target}");
+        }
+    }
+}
+
+#[test]
 fn a_chain_takes_its_status_from_its_last_link_and_its_message_from_its_head() {
     let text = "SecRule ARGS \"@rx (x)(y)?\" \"id:1,phase:2,deny,capture,msg:'%{tx.0}-%{tx.1}-%{tx.2}',chain\"\n\
                 SecRule MATCHED_VAR \"@streq x\" \"status:418\"";

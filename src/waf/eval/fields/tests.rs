@@ -87,7 +87,8 @@ const JSON: (&str, &str) = ("Content-Type", "application/json");
 #[test]
 fn what_fits_is_hidden_and_what_does_not_is_told() {
     let form = ("Content-Type", "application/x-www-form-urlencoded");
-    let table: &[(&str, &[(&str, &str)], &str, &[&str], &[&str])] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a [&'a str], &'a [&'a str]);
+    let table: &[Case<'_>] = &[
         ("/?status=todo&q=union+select+performance&secret=1", &[], "", &[], &[]),
         // A name that the policy does not know is text too.
         ("/?<script>alert(1)</script>=1", &[], "", &["query <script>alert(1)</script>! attack"], &["name"]),

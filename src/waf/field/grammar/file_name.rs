@@ -1,6 +1,6 @@
 //! `file-name`: one segment of a path, as people and programs name files.
 //!
-//! Letters of all scripts, digits, blanks and `. _ - ( ) [ ] , + @ # ! & %` where names have them (`report (1).pdf`,
+//! Letters of all scripts, digits, blanks and `. _ - ( ) [ ] , ; = + @ # ! & %` where names have them (`report (1).pdf`,
 //! `Résumé (final) v2.pdf`, `R&D notes.md`, `C#.md`, `[slug].tsx`, `logo@2x.png`, `.env.example`). Not: separators,
 //! control and invisible characters, quotes other than the apostrophe of `Rob's`, signs of shells and markup, two dots
 //! together, a dash before, a dot or blank at the end, devices of Windows, extensions that a server runs wherever they
@@ -94,7 +94,7 @@ pub(super) fn fits(value: &[u8], extensions: &[String]) -> Fit {
         if !extensions.is_empty() {
             return Err("no extension");
         }
-        return if text.contains([' ', '(']) { Err("words without an extension") } else { Ok(()) };
+        return if text.contains([' ', '(', ';', '=']) { Err("words without an extension") } else { Ok(()) };
     };
     if !extensions.is_empty() {
         return extensions
@@ -152,8 +152,13 @@ fn characters(text: &str) -> Fit {
             '\'' | '\u{2019}' => {
                 let end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
                 let ending = rest.get(..end).unwrap_or_default();
+                // `O'Reilly`, `d'Angelo`: behind a word of one letter.
+                let one = text.get(..at).is_some_and(|word| !letter(word.chars().rev().nth(1)));
                 letter(before)
-                    && ["s", "t", "re", "ve", "ll", "d", "m"].iter().any(|known| ending.eq_ignore_ascii_case(known))
+                    && ((one && letter(after))
+                        || ["s", "t", "re", "ve", "ll", "d", "m"]
+                            .iter()
+                            .any(|known| ending.eq_ignore_ascii_case(known)))
             }
             '&' => {
                 let capital = |c: Option<char>| c.is_some_and(char::is_uppercase);
@@ -161,6 +166,10 @@ fn characters(text: &str) -> Fit {
                 (capital(before) && capital(after)) || words
             }
             '#' => matches!(before, Some('C' | 'F')) || after.is_some_and(|c| c.is_ascii_digit()),
+            // `report;final=2.txt`: within a word, where nothing is called.
+            ';' | '=' => {
+                before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric) && !dotted
+            }
             '@' | '!' => before.is_some_and(|c| c != ' ') && after != Some(c),
             '%' => before.is_some_and(|c| c.is_ascii_digit()) && wordless(after),
             '\u{0}'..='\u{7f}' => false,

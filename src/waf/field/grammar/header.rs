@@ -133,8 +133,10 @@ fn essence(value: &[u8]) -> Fit {
 fn media(value: &[u8], range: bool) -> Fit {
     let mut pieces = pieces(value, b';');
     let kind = pieces.next().unwrap_or_default();
-    let wild =
-        range && kind.strip_suffix(b"/*").is_some_and(|kind| kind == b"*" || (name(kind) && !kind.contains(&b'.')));
+    let wild = range
+        && kind
+            .strip_suffix(b"/*")
+            .is_some_and(|kind| kind == b"*" || (name(kind) && kind.iter().all(u8::is_ascii_alphabetic)));
     if !wild {
         essence(kind)?;
     }

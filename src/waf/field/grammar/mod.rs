@@ -17,6 +17,7 @@
 //! | `fetch-url(https; allow: …)` | schemes, and what may be fetched although it is inside | [`super::url`] |
 //! | `file-name(md, txt)` | extensions | `file_name` |
 //! | `etag` `media-type` `language` `accept` `encoding-list` `token-list` `range` `authorization` `directives` `client-hint` | | `header` |
+//! | `field-value` | | `field_value` |
 //! | `user-agent` | | `agent` |
 //! | `pattern(…)` | a regular expression over the whole value | |
 //!
@@ -24,6 +25,7 @@
 //! at most 253 bytes of host, excepted), and fails closed.
 
 mod agent;
+mod field_value;
 mod file_name;
 mod header;
 pub(super) mod host;
@@ -83,7 +85,7 @@ const fn plain(name: &'static str, fits: fn(&[u8]) -> Fit) -> Plain {
     Plain { name, fits }
 }
 
-static PLAIN: [Plain; 24] = [
+static PLAIN: [Plain; 25] = [
     plain("uuid", plain::uuid),
     plain("boolean", plain::boolean),
     plain("host", host::fits),
@@ -108,6 +110,7 @@ static PLAIN: [Plain; 24] = [
     plain("client-hint", header::client_hint),
     plain("if-range", header::if_range),
     plain("path", uri::absolute_path),
+    plain("field-value", field_value::fits),
 ];
 
 /// A grammar whose values have a length.
@@ -205,6 +208,8 @@ pub enum Part {
     Fragment,
     /// A comment or the words of a `user-agent`.
     Comment,
+    /// The value of a header field that nobody described.
+    FieldValue,
     /// A file's name.
     FileName,
     /// A cookie's value.
@@ -221,6 +226,7 @@ impl fmt::Display for Part {
             Self::QueryValue => "query value",
             Self::Fragment => "fragment",
             Self::Comment => "comment",
+            Self::FieldValue => "field value",
             Self::FileName => "file name",
             Self::Cookie => "cookie",
             Self::User => "user",
@@ -268,6 +274,7 @@ impl Grammar {
         "if-range",
         "directives",
         "client-hint",
+        "field-value",
         "pattern",
     ];
 
@@ -358,6 +365,13 @@ impl Grammar {
         }
     }
 
+    /// Whether a field that no policy names might be called so, whatever its values are for: letters of any script, digits
+    /// and the signs that programs put into names, at most 256 bytes. Not for keys of free text, which are text themselves.
+    #[must_use]
+    pub fn is_field_name(name: &[u8]) -> bool {
+        plain::field_name(name)
+    }
+
     /// Whether all of `value` is of this grammar.
     ///
     /// # Errors
@@ -407,7 +421,7 @@ impl Grammar {
     /// say nothing.
     ///
     /// For `url`, `fetch-url`, `referer` and `path`: path segments, names and values of the query, the fragment. For
-    /// `user-agent` and `file-name`: the value. For `cookie`: the decoded value. For `authorization`: the user of
+    /// `user-agent`, `file-name` and `field-value`: the value. For `cookie`: the decoded value. For `authorization`: the user of
     /// `Basic` credentials. Empty for all others, and for values that do not fit. At most as many as the value has
     /// bytes.
     #[must_use]
@@ -415,6 +429,7 @@ impl Grammar {
         let mut texts = match self.name() {
             "url" | "fetch-url" | "referer" | "path" => uri::texts(value),
             "user-agent" => vec![(Part::Comment, Cow::Borrowed(value))],
+            "field-value" => vec![(Part::FieldValue, uri::decoded(value, false))],
             "file-name" => vec![(Part::FileName, Cow::Borrowed(value))],
             "cookie" => vec![(Part::Cookie, uri::decoded(value, false))],
             "authorization" => {

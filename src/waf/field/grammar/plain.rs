@@ -1,6 +1,7 @@
 //! Values without inner structure: numbers, truth, names of things, versions.
 
 use super::Fit;
+use crate::field::text::nameable;
 
 /// RFC 9562, section 4: 8-4-4-4-12 hexadecimal digits, either case; any version, nil and max included.
 pub(super) fn uuid(value: &[u8]) -> Fit {
@@ -151,6 +152,18 @@ pub(super) fn utf7(value: &[u8]) -> bool {
 pub(super) fn scheme_of_script(value: &[u8]) -> bool {
     const SCHEMES: [&[u8]; 5] = [b"javascript:", b"vbscript:", b"data:", b"livescript:", b"jndi:"];
     SCHEMES.iter().any(|s| value.get(..s.len()).is_some_and(|start| start.eq_ignore_ascii_case(s)))
+}
+
+/// Whether a field that nobody described might be called so: at most 256 bytes of letters of any script, digits and
+/// `_ - . : [ ] $ @`, as programs name their fields. The empty name is one too.
+pub(in crate::field) fn field_name(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let sign = |c: char| matches!(c, '_' | '-' | '.' | ':' | '[' | ']' | '$' | '@');
+    let double = |pair: &[u8]| matches!(pair, b".." | b"--" | b"$$" | b"@@");
+    value.len() <= 256
+        && text.chars().all(|c| if c.is_ascii() { c.is_ascii_alphanumeric() || sign(c) } else { nameable(c) })
+        && !value.windows(2).any(double)
+        && word(value).is_ok()
 }
 
 /// Hexadecimal digits, either case.
