@@ -174,13 +174,11 @@ async fn measure(title: &str, rules: Option<&str>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the goals are those of the field policy, which is not in yet"]
 async fn archon_behind_the_core_rules() {
     measure("Core rules", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the goals are those of the field policy, which is not in yet"]
 async fn archon_behind_a_core_rule_set_too() {
     let Ok(rules) = std::env::var("GATEHOUSE_CRS_DIR") else {
         println!("skipped: GATEHOUSE_CRS_DIR is not set");

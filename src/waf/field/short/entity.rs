@@ -41,7 +41,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "server-side include",
-        r"<!--\s*#\s*(?:exec|include|echo|config|printenv|set|flastmod|fsize|if|call)\b|<!--\s*esi\b|<esi:(?:include|inline|vars|assign|debug|remove|try)\b",
+        r"<!--\s*#\s*(?:printenv\b|(?:exec|include|echo|config|set|flastmod|fsize|if|call)\s*\+?\s*\w+\s*=)|<!--\s*esi\b|<esi:(?:include|inline|vars|assign|debug|remove|try)\b",
     ),
     shape(
         3,

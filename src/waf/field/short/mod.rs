@@ -149,7 +149,9 @@ impl fmt::Display for Family {
 /// A text of this weight is an attack.
 const ATTACK: u8 = 4;
 /// A text of this weight is doubtful.
-const DOUBTFUL: u8 = 2;
+const DOUBTFUL: u8 = 3;
+/// From this weight on it counts beside how well a text was hidden.
+const NOTABLE: u8 = 2;
 /// Signs that are reported.
 const REPORTED: usize = 16;
 
@@ -251,7 +253,7 @@ fn weigh(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
             weight += 1;
         }
     }
-    if weight >= DOUBTFUL {
+    if weight >= NOTABLE {
         weight = weight.saturating_add(after.suspicion());
     }
     let signs =

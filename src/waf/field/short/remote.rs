@@ -13,8 +13,8 @@ pub(super) const SHAPES: &[Shape] = &[
         r"://[^/\s]*(?:169\.254\.(?:169\.254|170\.2)|metadata\.google|metadata\.azure|metadata\.goog\b|100\.100\.100\.200|192\.0\.0\.192|instance-data\b|\[?fd00:ec2|\[::ffff:a9fe|\[::ffff:169\.254|rancher-metadata|metadata/v1)|//169\.254\.169\.254|\blatest/meta-data/?\b.{0,12}(?:iam|$)|computemetadata/v1",
     ),
     shape(
-        3,
-        Payload,
+        2,
+        Probe,
         "address of a cloud's metadata",
         r"\b169\.254\.(?:169\.254|170\.2)\b|\bmetadata\.google\.internal\b",
     ),

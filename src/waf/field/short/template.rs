@@ -63,7 +63,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "lookup of a directory by a logger",
-        r"[$%]\{\s*jndi\s*:|\bjndi\s*:\s*(?:ldaps?|rmi|dns|iiop|corba|nis|nds|https?|\$\{)|\$\{(?:\S*j\S*n\S*d\S*i\S*:\s*\S*//)",
+        r"[$%]\{\s*jndi\s*:\s*[\w$\{]+\s*[:\}\{]|\bjndi\s*:\s*(?:ldaps?|rmi|dns|iiop|corba|nis|nds|https?|\$\{)|\$\{(?:\S*j\S*n\S*d\S*i\S*:\s*\S*//)",
     ),
     shape(4, Payload, "lookup of a secret", r"\$\{env:\w*(?:AWS|SECRET|KEY|TOKEN|PASS)\w*\}|\$\{(?:sys|java):\w"),
     shape(
