@@ -28,6 +28,10 @@ pub(crate) struct Goals {
 pub(crate) const GOALS: Goals =
     Goals { refused_text: 0.01, refused_short: 0.005, refused_typed: 0.0, caught_typed: 0.99, caught_short: 0.92 };
 
+/// Where a Core Rule Set is loaded beside the core rules, it has its say on what the scorer leaves to rules, and refuses
+/// more of it.
+pub(crate) const GOALS_BESIDE: Goals = Goals { refused_text: 0.02, refused_short: 0.015, ..GOALS };
+
 /// How many, and how many of them with the wrong verdict; by half.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
