@@ -284,9 +284,13 @@ impl Notes {
 
     fn note(&mut self, place: FieldPlace, name: &[u8], of_name: bool, purpose: &Arc<Purpose>, verdict: FieldVerdict) {
         let fits = verdict == FieldVerdict::Fits;
-        // An attack is kept whatever else there is: it alone may be what the request is refused for.
-        let attack = matches!(verdict, FieldVerdict::Attack(_)) && self.noted.len() < 2 * MOST_NOTED;
-        if !attack && (self.noted.len() >= MOST_NOTED || fits && self.fitting >= MOST_FITTING) {
+        // What a request is refused for is kept whatever else there is, an attack whatever else does not fit.
+        let most = match verdict {
+            FieldVerdict::Fits | FieldVerdict::Doubtful(_) => MOST_NOTED,
+            FieldVerdict::Misfit(_) => MOST_NOTED + MOST_NOTED / 2,
+            FieldVerdict::Attack(_) => 2 * MOST_NOTED,
+        };
+        if self.noted.len() >= most || fits && self.fitting >= MOST_FITTING {
             return;
         }
         self.fitting += usize::from(fits);

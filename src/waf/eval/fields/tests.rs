@@ -214,3 +214,17 @@ fn the_worst_is_told_and_little_is_kept() {
     let seen = see("/", &[JSON], format!("{{\"tags\":[{}]}}", many.join(",")).as_bytes());
     assert!(seen.error.unwrap().contains("SecArgumentsLimit"));
 }
+
+#[test]
+fn what_refuses_is_kept_whatever_came_before() {
+    let purpose = purpose("uuid");
+    let mut notes = Notes::default();
+    let mut note = |verdict: &FieldVerdict, times: usize| {
+        (0..times).for_each(|_| notes.note(FieldPlace::Query, b"a", false, &purpose, verdict.clone()));
+        (notes.noted.len(), notes.refusal().map(|note| note.verdict.as_str()))
+    };
+    assert_eq!(note(&FieldVerdict::Fits, 500), (MOST_FITTING, None));
+    assert_eq!(note(&FieldVerdict::Doubtful(Vec::new()), 500), (MOST_NOTED, None));
+    assert_eq!(note(&FieldVerdict::Misfit("no".into()), 500), (96, Some("misfit")));
+    assert_eq!(note(&FieldVerdict::Attack(Vec::new()), 500), (128, Some("attack")));
+}
