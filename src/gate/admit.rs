@@ -9,7 +9,7 @@ use super::hold::{self, Body, Held};
 use crate::audit::Stage;
 use crate::facts::{RequestId, UserKey};
 use crate::inspect::{Inspect, Inspection, Origin, Purposes, RawHead};
-use crate::policy::field::{FieldPolicy, Found, Match};
+use crate::policy::field::{FieldPolicy, Found, Match, Operation};
 use crate::reputation::Standing;
 use crate::request::{Request, wire};
 use crate::snapshot::Kept;
@@ -84,10 +84,11 @@ pub async fn admit(
     }
     x.shadowed = route.inspect && s.shadow.as_ref().is_some_and(|candidate| candidate.share.takes(rand::random()));
     let known = match (route.inspect, &x.request) {
-        (true, Some(request)) => operation(s.fields.as_ref(), s.config.document.policy.mode, request),
+        (true, Some(request)) => operation(s.fields.as_ref(), request),
         _ => Ok(None),
     };
-    let known = x.settle(Stage::Policy, s.config.document.policy.mode, known)?.flatten();
+    let mode = s.config.document.policy.mode;
+    let known = x.settle(Stage::Policy, mode, known)?.flatten();
     let limit = hold::limit(&route, known.as_ref(), &s);
     hold::may_come(&x.headers, limit)?;
 
@@ -98,7 +99,7 @@ pub async fn admit(
         x.inspect(Stage::RequestHead, |inspection| inspection.head())?;
         if x.inspection.as_ref().is_some_and(|inspection| inspection.fields_refuse()) {
             // The rules have their say first: what they call an attack is answered as one.
-            if s.config.document.policy.mode == Mode::Enforce {
+            if mode == Mode::Enforce {
                 x.inspect(Stage::RequestBody, |inspection| inspection.body(&[]))?;
             }
             fields(x)?;
@@ -111,7 +112,7 @@ pub async fn admit(
         x.bytes_in = bytes;
         held
     } else {
-        let of_operation = known.as_ref().and_then(|known| known.max_body);
+        let of_operation = known.as_ref().and_then(Known::max_body);
         Held::Streaming { at_most: route.max_body.map(|size| size.0).into_iter().chain(of_operation).min() }
     };
     if let (true, Held::Whole { bytes, .. }) = (x.shadowed, &held) {
@@ -120,7 +121,7 @@ pub async fn admit(
     let bytes = held.bytes();
     if let Some(known) = known.filter(|_| !bytes.is_empty()) {
         let taken = known.takes_body(&x.headers);
-        x.settle(Stage::Policy, known.purposes.mode, taken)?;
+        x.settle(Stage::Policy, mode, taken)?;
     }
     if x.inspection.is_some() {
         x.inspect(Stage::RequestBody, |inspection| heavy::run(bytes.len(), || inspection.body(bytes)))?;
@@ -130,19 +131,22 @@ pub async fn admit(
 }
 
 /// What the policy says of a request.
-pub(super) struct Known {
+pub(super) struct Known<'p> {
     pub(super) purposes: Purposes,
-    /// Most bytes of its body, if the policy says so.
-    pub(super) max_body: Option<u64>,
-    /// The operation's media types; none: every one.
-    content: Vec<gatehouse_waf::field::MediaRange>,
+    /// The operation, if one takes it.
+    operation: Option<&'p Operation>,
 }
 
-impl Known {
+impl Known<'_> {
+    /// Most bytes of its body, if the policy says so.
+    pub(super) fn max_body(&self) -> Option<u64> {
+        self.operation?.max_body().map(|size| size.0)
+    }
+
     /// Whether it takes a body of the type that it says it is.
     pub(super) fn takes_body(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {
         let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-        if self.content.is_empty() || self.content.iter().any(|range| range.fits(kind)) {
+        if self.operation.is_none_or(|operation| operation.takes_content(kind)) {
             return Ok(());
         }
         Err(Refusal::new(Reason::MediaType, "the operation does not take a body of this media type"))
@@ -150,25 +154,20 @@ impl Known {
 }
 
 /// What the fields of a request are for, if there is a policy of fields.
-pub(super) fn operation(policy: Option<&FieldPolicy>, mode: Mode, request: &Request) -> Result<Option<Known>, Refusal> {
+pub(super) fn operation<'p>(policy: Option<&'p FieldPolicy>, request: &Request) -> Result<Option<Known<'p>>, Refusal> {
     let Some(policy) = policy else { return Ok(None) };
-    let of = |found: Match<'_, '_>| Known {
+    let of = |found: Match<'p, '_>| Known {
         purposes: Purposes {
             fields: Arc::clone(found.operation().fields()),
             path: found
                 .parameters()
                 .map(|(name, value, purpose)| (name.into(), value.into(), purpose.clone()))
                 .collect(),
-            mode,
         },
-        max_body: found.operation().max_body().map(|size| size.0),
-        content: found.operation().content().to_vec(),
+        operation: Some(found.operation()),
     };
-    let other = || Known {
-        purposes: Purposes { fields: Arc::clone(policy.other()), path: Vec::new(), mode },
-        max_body: None,
-        content: Vec::new(),
-    };
+    let other =
+        || Known { purposes: Purposes { fields: Arc::clone(policy.other()), path: Vec::new() }, operation: None };
     match policy.find(request.method(), request.path()) {
         Found::Operation(found) => Ok(Some(of(found))),
         // Browsers ask before they send (Fetch, "CORS-preflight request"); no policy need name that.

@@ -61,11 +61,11 @@ impl Held {
 }
 
 /// The largest body this route and operation take; `None` where nothing has to read it and nothing is said.
-pub(super) fn limit(route: &Route, known: Option<&Known>, s: &Snapshot) -> Option<u64> {
+pub(super) fn limit(route: &Route, known: Option<&Known<'_>>, s: &Snapshot) -> Option<u64> {
     let inspected = route.inspect && s.inspect.enabled();
     let general = inspected.then(|| s.inspect.max_body().0);
     let of_route = route.max_body.map(|size| size.0).or(general);
-    known.and_then(|known| known.max_body).into_iter().chain(of_route).min()
+    known.and_then(Known::max_body).into_iter().chain(of_route).min()
 }
 
 /// How long a body says it is.

@@ -16,7 +16,7 @@ use crate::audit::{Audit, Event, Shadowed};
 use crate::inspect::Inspection;
 use crate::snapshot::Candidate;
 use crate::telemetry::{Metrics, ShadowOutcome};
-use crate::verdict::{Mode, Reason, Refusal};
+use crate::verdict::{Reason, Refusal};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::collections::{BTreeSet, VecDeque};
@@ -254,7 +254,7 @@ pub(super) fn live(x: &Exchange) -> Option<Verdict> {
 /// What the candidate says.
 fn verdict(candidate: &Candidate, x: &Exchange) -> Verdict {
     let refused = |refusal: &Refusal| Some(refusal.reason.as_str());
-    let known = match x.request.as_ref().map(|request| operation(candidate.fields.as_ref(), Mode::Enforce, request)) {
+    let known = match x.request.as_ref().map(|request| operation(candidate.fields.as_ref(), request)) {
         Some(Ok(known)) => known,
         Some(Err(refusal)) => return Verdict { reason: refused(&refusal), ..Verdict::default() },
         None => None,
@@ -269,7 +269,7 @@ fn verdict(candidate: &Candidate, x: &Exchange) -> Verdict {
         && let Some(known) = known.as_ref().filter(|_| !body.is_empty())
     {
         let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        if known.max_body.is_some_and(|most| size > most) {
+        if known.max_body().is_some_and(|most| size > most) {
             first = Some(Refusal::new(Reason::BodyTooLarge, ""));
         }
         first = first.or_else(|| known.takes_body(&x.headers).err());

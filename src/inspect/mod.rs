@@ -68,8 +68,6 @@ pub struct Purposes {
     pub fields: Arc<waf::field::Fields>,
     /// Parameters in the path: name, value, and what it is for.
     pub path: Vec<(Box<str>, Box<str>, Arc<waf::field::Purpose>)>,
-    /// Whether what a field is not is refused or only recorded.
-    pub mode: Mode,
 }
 
 /// A request's head as it was sent.

@@ -75,15 +75,16 @@ fn words(value: &[u8]) -> bool {
     sound && (count == 1 || (count <= 5 && value.first().is_some_and(u8::is_ascii_uppercase)))
 }
 
+/// The name of a parameter, and its value as it stands.
+fn named(value: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    let at = value.iter().position(|b| *b == b'=').ok_or("no `=` in a parameter")?;
+    Ok((value.get(..at).unwrap_or_default(), value.get(at + 1..).unwrap_or_default()))
+}
+
 /// One parameter of a media type or a directive. In quotes: a name, a media type, a boundary, or an address without a
 /// query.
 fn parameter(value: &[u8]) -> Fit {
-    let (left, right) = value
-        .iter()
-        .position(|b| *b == b'=')
-        .and_then(|at| value.split_at_checked(at))
-        .ok_or("no `=` in a parameter")?;
-    let right = right.get(1..).unwrap_or_default();
+    let (left, right) = named(value)?;
     let bare = inside(right).unwrap_or(right);
     // RFC 2046, section 5.1.1: browsers begin theirs with many hyphens.
     let boundary = left.eq_ignore_ascii_case(b"boundary")
@@ -379,12 +380,7 @@ pub(super) fn authorization(value: &[u8]) -> Fit {
 
 /// One parameter of `Digest` (RFC 7616, section 3.4).
 fn credential(value: &[u8]) -> Fit {
-    let (left, right) = value
-        .iter()
-        .position(|b| *b == b'=')
-        .and_then(|at| value.split_at_checked(at))
-        .ok_or("no `=` in a parameter")?;
-    let right = right.get(1..).unwrap_or_default();
+    let (left, right) = named(value)?;
     let bare = inside(right).unwrap_or(right);
     let sound = match left {
         b"username" | b"realm" => words(bare) || host::email(bare).is_ok(),

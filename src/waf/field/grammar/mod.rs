@@ -25,6 +25,8 @@
 //! at most 253 bytes of host, excepted), and fails closed.
 
 mod agent;
+#[cfg(test)]
+mod attack_tests;
 mod field_value;
 mod file_name;
 mod header;
