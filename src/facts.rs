@@ -143,6 +143,19 @@ impl Scheme {
     }
 }
 
+/// Who is served when not everybody can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Refused first.
+    Low,
+    /// Refused when the gate is saturated.
+    #[default]
+    Normal,
+    /// Never refused for load: health checks.
+    High,
+}
+
 /// What is known about a connection from its first byte to its last.
 #[derive(Debug, Clone)]
 pub struct Connection {

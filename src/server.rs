@@ -11,6 +11,7 @@ use crate::edge::{self, Edge};
 use crate::facts::Now;
 use crate::fault::Fault;
 use crate::gate::{Gate, PAGE, Verdict};
+use crate::limit::Load;
 use crate::snapshot::{self, Kept, Snapshot};
 use crate::telemetry::{Metrics, ReloadOutcome};
 use crate::tls::{self, Resolver};
@@ -27,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often buckets are swept.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
+/// How often the lag of the event loop is sampled.
+const SAMPLE: Duration = Duration::from_millis(50);
 /// How long the audit writer may take at the end.
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
@@ -109,6 +112,7 @@ impl Server {
             audit: Arc::new(audit),
             store: Store::new(document.cache.size.bytes(), document.cache.max_object.bytes(), document.cache.shards),
             held: Arc::new(Semaphore::new(pages)),
+            load: Arc::new(Load::new(metrics.load.clone())),
             resolver,
         };
         let (stop, stopped) = watch::channel(false);
@@ -133,6 +137,7 @@ impl Server {
         tokio::spawn(admin::serve(admin_socket, admin, Arc::new(View(server.clone())), stopped.clone()));
         tokio::spawn(probe(server.clone(), stopped.clone()));
         tokio::spawn(housekeep(server.clone(), stopped.clone()));
+        tokio::spawn(measure(server.gate.kept().load.clone()));
         tokio::spawn(watch_files(server.clone(), files, stopped));
         Ok(server)
     }
@@ -275,6 +280,15 @@ async fn probe(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
             () = server.changed.notified() => {}
             _ = stopped.changed() => return,
         }
+    }
+}
+
+/// Samples how late the event loop runs, to the end: a drain may be loaded too.
+async fn measure(load: Arc<Load>) {
+    loop {
+        let asked = Instant::now();
+        tokio::time::sleep(SAMPLE).await;
+        load.sample(asked.elapsed().saturating_sub(SAMPLE));
     }
 }
 

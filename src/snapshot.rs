@@ -13,7 +13,7 @@ use crate::client::{Clients, Forwarding, Users};
 use crate::config::{Config, TimeoutSettings};
 use crate::fault::Fault;
 use crate::inspect::{Inspect, Share};
-use crate::limit::Limits;
+use crate::limit::{Limits, Load};
 use crate::policy::Policy;
 use crate::policy::field::{self, FieldPolicy};
 use crate::reputation::Reputation;
@@ -37,6 +37,8 @@ pub struct Kept {
     pub store: Arc<Store>,
     /// The budget for held request bodies, in pages of [`crate::gate::PAGE`] bytes.
     pub held: Arc<Semaphore>,
+    /// How loaded the gate is.
+    pub load: Arc<Load>,
     /// The certificates in use.
     pub resolver: Arc<Resolver>,
 }

@@ -46,8 +46,8 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("gate", &["snapshot", "config", "request", "inspect", "policy", "reputation", "limit", "audit"]),
-    ("edge", &["gate", "config", "request", "cache", "balance", "audit"]),
-    ("server", &["edge", "gate", "snapshot", "config", "admin", "audit", "cache", "tls"]),
+    ("edge", &["gate", "config", "request", "cache", "balance", "limit", "audit"]),
+    ("server", &["edge", "gate", "snapshot", "config", "admin", "audit", "cache", "limit", "tls"]),
     ("cli", &["server", "config", "inspect", "policy", "request"]),
 ];
 

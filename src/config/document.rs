@@ -30,6 +30,8 @@ pub struct Document {
     pub reputation: reputation::Settings,
     /// Rate limits.
     pub limits: limit::Settings,
+    /// When requests are refused for the sake of the others.
+    pub overload: limit::LoadSettings,
     /// Routes; the longest path that matches decides, in whatever order they stand.
     pub route: Vec<policy::RouteSettings>,
     /// What the fields of requests are for.
@@ -62,6 +64,9 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// Open client connections from one address (IPv6: one /64); more are closed at once.
     pub max_connections_per_address: usize,
+    /// Requests that one connection may carry; it ends with the response to the last, an HTTP/2 one with a GOAWAY. 0: no
+    /// limit.
+    pub max_requests_per_connection: u64,
 }
 
 impl Default for ServerSettings {
@@ -73,6 +78,7 @@ impl Default for ServerSettings {
             drain: Span::secs(30),
             max_connections: 20_000,
             max_connections_per_address: 256,
+            max_requests_per_connection: 0,
         }
     }
 }
@@ -172,8 +178,14 @@ pub struct TimeoutSettings {
     pub keepalive: Span,
     /// A client that takes nothing of its response.
     pub send_idle: Span,
+    /// The slowest a client may take what waits for it, in bytes a second, once `send_idle` has passed; `0B`: no limit.
+    pub send_min_rate: ByteSize,
+    /// How long a connection may be used; it then ends with its next response, an HTTP/2 one with a GOAWAY. `0s`: no limit.
+    pub connection_age: Span,
     /// A WebSocket over which nothing moves.
     pub tunnel_idle: Span,
+    /// A WebSocket, from its opening; `0s`: no limit.
+    pub tunnel_life: Span,
 }
 
 impl Default for TimeoutSettings {
@@ -186,7 +198,10 @@ impl Default for TimeoutSettings {
             body_min_rate: ByteSize(512),
             keepalive: Span::secs(60),
             send_idle: Span::secs(30),
+            send_min_rate: ByteSize(512),
+            connection_age: Span::secs(3600),
             tunnel_idle: Span::secs(600),
+            tunnel_life: Span::secs(86_400),
         }
     }
 }
@@ -224,6 +239,15 @@ impl Document {
             if zero {
                 faults.push(Fault::key(key, "with zero here nothing could pass", "write a value above zero"));
             }
+        }
+        let overload = &self.overload;
+        if overload.max_held.0 != 0 && overload.max_held < ByteSize::mib(1) {
+            let what = format!("{} leaves no room for slow clients", overload.max_held);
+            faults.push(Fault::key("overload.max_held", what, "write at least 1MiB, or 0B for no bound"));
+        }
+        if !overload.max_lag.0.is_zero() && overload.max_lag < Span::millis(10) {
+            let what = "a busy gate is as late as this, and serves all the same";
+            faults.push(Fault::key("overload.max_lag", what, "write at least 10ms, or 0s for no bound"));
         }
         if server.threads > MAX_THREADS {
             let mend = format!("write at most {MAX_THREADS}, or 0 for one each core");

@@ -95,6 +95,16 @@ fn each_fault_has_its_place_and_its_mend() {
             "gate.toml:2:8: with zero here nothing could pass; write a value above zero\n    head = \"0s\"\n           ^",
         ),
         (
+            "[overload]\nmax_held = \"64KiB\"",
+            "gate.toml:2:12: 64KiB leaves no room for slow clients; write at least 1MiB, or 0B for no bound\n    \
+             max_held = \"64KiB\"\n               ^",
+        ),
+        (
+            "[overload]\nmax_lag = \"1ms\"",
+            "gate.toml:2:11: a busy gate is as late as this, and serves all the same; write at least 10ms, or 0s for no \
+             bound\n    max_lag = \"1ms\"\n              ^",
+        ),
+        (
             "server.threads = 100000",
             "gate.toml:1:18: 100000 threads are too many; write at most 1024, or 0 for one each core\n    \
              server.threads = 100000\n                     ^",

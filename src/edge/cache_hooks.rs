@@ -51,14 +51,35 @@ fn target<'a>(x: &Exchange, with: impl FnOnce(&Target<'_>) -> Primary + 'a) -> O
     }))
 }
 
+/// What the cache says of a request; `None` where the route gives it no part.
+fn asked(x: &Exchange) -> Option<Lookup> {
+    let cache = &x.snapshot.cache;
+    let route_allows = x.route.as_ref().is_some_and(|route| route.cache && !route.stream);
+    let request = x.request.as_ref().filter(|_| cache.settings().enabled && route_allows)?;
+    let facts = RequestFacts { method: request.method(), headers: &x.headers, identified: x.user.verified().is_some() };
+    Some(cache.lookup(&facts))
+}
+
+/// For an exchange in which the cache has no part: what there is to say of that; `None` where it has one.
+pub(super) fn apart(x: &Exchange) -> Option<Option<Status>> {
+    match asked(x) {
+        None => Some(None),
+        Some(Lookup::Bypass(why)) => Some(Some(bypassed(why.as_str()))),
+        Some(_) => None,
+    }
+}
+
+fn bypassed(why: &'static str) -> Status {
+    let method = why == policy::Bypass::Method.as_str();
+    if method { Status::forwarded(Forward::Method) } else { Status::bypass(why) }
+}
+
 /// Lets the cache take part, where it may.
 pub(super) fn lookup(storage: &'static CacheStorage, session: &mut Session, ctx: &mut Context) {
     let Some(x) = &ctx.x else { return };
     let cache = &x.snapshot.cache;
-    let route_allows = x.route.as_ref().is_some_and(|route| route.cache && !route.stream);
-    let Some(request) = x.request.as_ref().filter(|_| cache.settings().enabled && route_allows) else { return };
-    let facts = RequestFacts { method: request.method(), headers: &x.headers, identified: x.user.verified().is_some() };
-    ctx.cache = match cache.lookup(&facts) {
+    let Some(asked) = asked(x) else { return };
+    ctx.cache = match asked {
         Lookup::Bypass(why) => Part::Bypassed(why.as_str()),
         Lookup::Unsatisfiable(_) => Part::Unsatisfiable,
         Lookup::Use(using) => {
@@ -113,7 +134,7 @@ pub(super) fn may_ask(ctx: &Context) -> bool {
     }
 }
 
-/// Takes note of a replica's answer, and drops what an unsafe request has made wrong (RFC 9111 section 4.4).
+/// Takes note of a replica's answer.
 pub(super) fn answered(
     storage: &'static CacheStorage,
     session: &Session,
@@ -125,7 +146,13 @@ pub(super) fn answered(
         taken.not_modified = cache_storage::not_modified(&session.cache, head);
         return;
     }
-    let Some(x) = &ctx.x else { return };
+    if let Some(x) = &ctx.x {
+        invalidate(storage, x, head);
+    }
+}
+
+/// Drops what an unsafe request has made wrong (RFC 9111 section 4.4).
+pub(super) fn invalidate(storage: &'static CacheStorage, x: &Exchange, head: &ResponseHeader) {
     let Some(request) = x.request.as_ref().filter(|_| x.snapshot.cache.settings().enabled) else { return };
     if !policy::invalidates(request.method(), head.status) {
         return;
@@ -175,10 +202,7 @@ pub(super) fn refuse(ctx: &Context) {
 pub(super) fn status(session: &Session, ctx: &Context) -> Option<Status> {
     match &ctx.cache {
         Part::None => None,
-        Part::Bypassed(why) => {
-            let method = *why == policy::Bypass::Method.as_str();
-            Some(if method { Status::forwarded(Forward::Method) } else { Status::bypass(why) })
-        }
+        Part::Bypassed(why) => Some(bypassed(why)),
         Part::Missed => Some(Status::forwarded(Forward::UriMiss)),
         Part::Unsatisfiable => Some(Status::Unsatisfied),
         Part::Taken(taken) => Some(taken.admission.status(&session.cache, taken.replied, SystemTime::now())),

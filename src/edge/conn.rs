@@ -7,6 +7,7 @@
 //! Reads pass a [`Framing`] guard: it follows the body that the head announced, and a byte that two parsers could read in
 //! two ways ends the connection before the base's parser sees it.
 
+use super::frames::FrameBudget;
 use super::socket::Socket;
 use crate::request::chunk::BodyScan;
 use crate::request::wire::{Body, Malformed};
@@ -21,6 +22,7 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
@@ -88,15 +90,26 @@ pub(crate) struct Conn {
     out: Vec<u8>,
     written: usize,
     framing: Framing,
+    frames: Option<Box<FrameBudget>>,
 }
 
 impl Conn {
     pub(crate) fn plain(stream: Socket) -> Self {
-        Self { io: Io::Plain(stream), out: Vec::new(), written: 0, framing: Framing::default() }
+        Self::new(Io::Plain(stream))
     }
 
     pub(crate) fn tls(stream: TlsStream<Socket>) -> Self {
-        Self { io: Io::Tls(Box::new(stream)), out: Vec::new(), written: 0, framing: Framing::default() }
+        Self::new(Io::Tls(Box::new(stream)))
+    }
+
+    fn new(io: Io) -> Self {
+        Self { io, out: Vec::new(), written: 0, framing: Framing::default(), frames: None }
+    }
+
+    /// Counts the HTTP/2 frames that are read.
+    pub(crate) fn counting_frames(mut self) -> Self {
+        self.frames = Some(Box::new(FrameBudget::new(Instant::now())));
+        self
     }
 
     /// The guard over what is read; does nothing until a body is expected.
@@ -143,11 +156,21 @@ impl AsyncRead for Conn {
             }
         }
         let before = buf.filled().len();
-        ready!(match &mut this.io {
+        let read = match &mut this.io {
             Io::Plain(s) => Pin::new(s).poll_read(cx, buf),
             Io::Tls(s) => Pin::new(s).poll_read(cx, buf),
-        })?;
-        Poll::Ready(this.framing.pass(buf.filled().get(before..).unwrap_or_default()))
+        };
+        if read.is_pending() && this.out.is_empty() {
+            // May become a long wait.
+            this.out = Vec::new();
+        }
+        ready!(read)?;
+        let read = buf.filled().get(before..).unwrap_or_default();
+        let Some(frames) = &mut this.frames else { return Poll::Ready(this.framing.pass(read)) };
+        if frames.read(read) {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a flood of HTTP/2 frames")))
     }
 }
 
@@ -157,14 +180,19 @@ impl AsyncWrite for Conn {
         if this.out.len() + data.len() > BUFFER {
             ready!(this.poll_drain(cx))?;
         }
-        if data.len() < BUFFER {
+        let taken = if data.len() < BUFFER {
             this.out.extend_from_slice(data);
-            return Poll::Ready(Ok(data.len()));
+            data.len()
+        } else {
+            ready!(match &mut this.io {
+                Io::Plain(s) => Pin::new(s).poll_write(cx, data),
+                Io::Tls(s) => Pin::new(s).poll_write(cx, data),
+            })?
+        };
+        if let Some(frames) = &mut this.frames {
+            frames.sent(taken);
         }
-        match &mut this.io {
-            Io::Plain(s) => Pin::new(s).poll_write(cx, data),
-            Io::Tls(s) => Pin::new(s).poll_write(cx, data),
-        }
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -235,7 +263,7 @@ mod tests {
     async fn pair() -> (Conn, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_secs(10));
+        let socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_secs(10), 0);
         (Conn::plain(socket), client)
     }
 

@@ -10,8 +10,9 @@ use crate::gate::Exchange;
 use crate::request::hop;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
+use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Method, Version};
-use http_body_util::Empty;
+use http_body_util::{Empty, Full};
 use pingora_error::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
@@ -23,38 +24,67 @@ fn unread() -> Box<Error> {
     Error::explain(ErrorType::InternalError, "an exchange without a request model")
 }
 
-/// The request for a replica, HTTP/1.1.
+/// The request for a replica, HTTP/1.1, as the base's proxy takes it.
 ///
 /// # Errors
 /// A part that cannot be written, which the request model would have refused.
 pub(super) fn request(x: &Exchange, body: &ReplayBody) -> Result<RequestHeader> {
     let request = x.request.as_ref().ok_or_else(unread)?;
-    let size = Some(x.headers.len() + 8);
-    let mut head = RequestHeader::build_no_case(request.method().clone(), request.forward_target(), size)?;
+    let fields = framed(x, body)?;
+    let mut head =
+        RequestHeader::build_no_case(request.method().clone(), request.forward_target(), Some(fields.len()))?;
     head.set_version(Version::HTTP_11);
-    for (name, value) in fields(x)? {
-        head.append_header(name, value)?;
+    for (name, value) in &fields {
+        head.append_header(name.clone(), value.clone())?;
     }
+    Ok(head)
+}
+
+/// The same with its body, for the straight way; `None` if that cannot write the target exactly as it was judged.
+///
+/// # Errors
+/// As [`request`].
+pub(super) fn straight(x: &Exchange, body: &ReplayBody) -> Result<Option<http::Request<Full<Bytes>>>> {
+    let request = x.request.as_ref().ok_or_else(unread)?;
+    let target = request.forward_target();
+    let Some(path) = PathAndQuery::try_from(target).ok().filter(|path| path.as_str().as_bytes() == target) else {
+        return Ok(None);
+    };
+    let bytes = match body {
+        ReplayBody::Held(bytes) => bytes.clone(),
+        ReplayBody::Streaming => Bytes::new(),
+    };
+    let mut out = http::Request::new(Full::new(bytes));
+    *out.method_mut() = request.method().clone();
+    *out.uri_mut() = Uri::from(path);
+    *out.headers_mut() = framed(x, body)?;
+    Ok(Some(out))
+}
+
+/// The fields a replica gets, those of the framing with them.
+fn framed(x: &Exchange, body: &ReplayBody) -> Result<HeaderMap> {
+    let request = x.request.as_ref().ok_or_else(unread)?;
+    let mut out = fields(x)?;
+    let may_have_none = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     match body {
         ReplayBody::Held(bytes) => {
-            head.remove_header(&header::CONTENT_LENGTH);
-            let may_have_none = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-            if !bytes.is_empty() || (!may_have_none && x.headers.contains_key(header::CONTENT_LENGTH)) {
-                head.insert_header(header::CONTENT_LENGTH, bytes.len())?;
+            let announced = out.remove(header::CONTENT_LENGTH).is_some();
+            if !bytes.is_empty() || (!may_have_none && announced) {
+                out.insert(header::CONTENT_LENGTH, bytes.len().into());
             }
         }
-        ReplayBody::Streaming if x.headers.contains_key(header::CONTENT_LENGTH) => {}
+        ReplayBody::Streaming if out.contains_key(header::CONTENT_LENGTH) => {}
         ReplayBody::Streaming
             if x.headers.contains_key(header::TRANSFER_ENCODING) || x.version() == Version::HTTP_2 =>
         {
             // HTTP/2 need not say how long its body is; whether there is one shows when it is read.
-            if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
-                head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+            if !may_have_none {
+                out.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
         ReplayBody::Streaming => {}
     }
-    Ok(head)
+    Ok(out)
 }
 
 /// A WebSocket handshake for a replica.
@@ -69,18 +99,15 @@ pub(super) fn handshake(x: &Exchange) -> Result<http::Request<Empty<Bytes>>> {
         .uri(target)
         .body(Empty::new())
         .or_err(ErrorType::InternalError, "building the handshake")?;
-    for (name, value) in fields(x)? {
-        if name != header::CONTENT_LENGTH {
-            out.headers_mut().append(name, value);
-        }
-    }
+    *out.headers_mut() = fields(x)?;
+    out.headers_mut().remove(header::CONTENT_LENGTH);
     out.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     out.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     Ok(out)
 }
 
 /// The fields a replica gets, framing aside.
-fn fields(x: &Exchange) -> Result<Vec<(HeaderName, HeaderValue)>> {
+fn fields(x: &Exchange) -> Result<HeaderMap> {
     let request = x.request.as_ref().ok_or_else(unread)?;
     let s = &x.snapshot;
     let gone = hop::fields(&x.headers);
@@ -89,9 +116,9 @@ fn fields(x: &Exchange) -> Result<Vec<(HeaderName, HeaderValue)>> {
         UserKey::Address(_) => Vec::new(),
     };
     let authority = request.authority().to_string();
-    let mut out = Vec::with_capacity(x.headers.len() + 8);
+    let mut out = HeaderMap::with_capacity(x.headers.len() + 8);
     let host = HeaderValue::from_str(&authority).or_err(ErrorType::InternalError, "authority is no field value")?;
-    out.push((header::HOST, host));
+    out.append(header::HOST, host);
     let plain_responses = x.inspection.is_some() && s.inspect.reads_response_bodies();
     for (name, value) in &x.headers {
         let ends_here = *name == header::HOST
@@ -107,23 +134,22 @@ fn fields(x: &Exchange) -> Result<Vec<(HeaderName, HeaderValue)>> {
         if ends_here {
             continue;
         }
-        if *name == header::IF_NONE_MATCH {
-            out.push((name.clone(), strong(value)));
-            continue;
-        }
-        out.push((name.clone(), value.clone()));
+        let value = if *name == header::IF_NONE_MATCH { strong(value) } else { value.clone() };
+        out.append(name.clone(), value);
     }
     if let Some(cookie) = request.joined_cookie() {
-        out.push((header::COOKIE, cookie.clone()));
+        out.append(header::COOKIE, cookie.clone());
     }
-    out.extend(s.forwarding.headers(x.client, request.scheme(), &authority, &x.user));
+    for (name, value) in s.forwarding.headers(x.client, request.scheme(), &authority, &x.user) {
+        out.append(name, value);
+    }
     if let Ok(id) = HeaderValue::from_str(x.id.as_str()) {
-        out.push((X_REQUEST_ID, id));
+        out.append(X_REQUEST_ID, id);
     }
-    out.push((TRACEPARENT, traceparent(x)));
+    out.append(TRACEPARENT, traceparent(x));
     if !x.headers.contains_key(TRACEPARENT) {
         // A state without its parent belongs to no trace (W3C Trace Context section 3.3).
-        out.retain(|(name, _)| *name != TRACESTATE);
+        out.remove(TRACESTATE);
     }
     Ok(out)
 }
@@ -221,12 +247,21 @@ pub(super) fn relayed(parts: &http::response::Parts, x: &Exchange) -> Result<Res
         head.append_header(name.clone(), value.clone())?;
     }
     response(&mut head);
+    frame(&mut head, x, false)?;
+    Ok(head)
+}
+
+/// Says in a response's head how its body, taken out of the replica's framing, comes to this client; puts our own fields
+/// on it.
+///
+/// # Errors
+/// None that a valid exchange can cause.
+pub(super) fn frame(head: &mut ResponseHeader, x: &Exchange, bodiless: bool) -> Result<()> {
     head.remove_header(&header::TRANSFER_ENCODING);
-    if !head.headers.contains_key(header::CONTENT_LENGTH) {
+    if !bodiless && x.version() != Version::HTTP_2 && !head.headers.contains_key(header::CONTENT_LENGTH) {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    decorate(&mut head, x)?;
-    Ok(head)
+    decorate(head, x)
 }
 
 #[cfg(test)]

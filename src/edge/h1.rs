@@ -5,6 +5,7 @@
 //! the connection's own state are alive. Pipelined requests are answered one after the other (RFC 9112 section 9.3.2).
 
 use super::conn::Conn;
+use super::relay::Stalls;
 use super::serve::{self, Arrived, LINGER};
 use super::{Edge, respond};
 use crate::facts::Connection;
@@ -35,14 +36,21 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
     let mut stream: Stream = Box::new(conn);
     let mut buffer = BytesMut::new();
     let mut stop = edge.stop.clone();
+    let born = Instant::now();
+    let stalls = Arc::<Stalls>::default();
+    let mut requests = 0_u64;
     loop {
-        let head = match read_head(&edge, &mut stop, &mut stream, &mut buffer).await {
+        let head = match read_head(&edge, &mut stop, &mut stream, &mut buffer, born).await {
             Head::Whole(length) => length,
             Head::Quiet => break,
-            Head::Bad(malformed) => return refuse(&edge, stream, &facts, &buffer, malformed).await,
+            Head::Bad(malformed) => return Box::pin(refuse(&edge, stream, &facts, &buffer, malformed)).await,
         };
+        requests += 1;
         let snapshot = edge.gate.current();
         let checked = wire::check(buffer.get(..head).unwrap_or_default(), &snapshot.head_limits);
+        let (age, most) =
+            (snapshot.times.connection_age.0, snapshot.config.document.server.max_requests_per_connection);
+        let last = requests == most || (!age.is_zero() && born.elapsed() >= age);
         drop(snapshot);
         let checked = checked.and_then(|framing| {
             guard.expect(framing.body, buffer.get(head..).unwrap_or_default())?;
@@ -52,7 +60,7 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
             Ok(framing) => framing,
             Err(malformed) => {
                 buffer.truncate(head);
-                return refuse(&edge, stream, &facts, &buffer, malformed).await;
+                return Box::pin(refuse(&edge, stream, &facts, &buffer, malformed)).await;
             }
         };
         let upgrade = framing.upgrade.is_some();
@@ -69,18 +77,24 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
             Ok(false) | Err(_) => {
                 let malformed = Malformed { reason: Reason::Malformed, what: "refused by the parser", at: 0 };
                 if let Some(stream) = into_stream(session) {
-                    refuse(&edge, stream, &facts, &raw, malformed).await;
+                    Box::pin(refuse(&edge, stream, &facts, &raw, malformed)).await;
                 }
                 return;
             }
+        }
+        if last {
+            // Not before: reading a head sets it anew.
+            session.set_keepalive(None);
         }
         let arrived = Arrived {
             session,
             raw: Some(raw),
             framing: Some(guard.clone()),
+            fault: None,
             expects_continue: framing.expects_continue,
             upgrade,
             early,
+            stalls: stalls.clone(),
         };
         match Box::pin(serve::serve(&edge, &facts, arrived)).await {
             serve::After::Reuse(reusable) => {
@@ -90,7 +104,7 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
             }
             serve::After::Linger(session) => {
                 if let Some(stream) = into_stream(session) {
-                    linger(stream).await;
+                    Box::pin(linger(stream)).await;
                 }
                 return;
             }
@@ -110,9 +124,18 @@ fn into_stream(session: Box<ServerSession>) -> Option<Stream> {
 
 /// Reads until the buffer holds a whole head. The wait for its first byte is bounded by the keep-alive limit, from
 /// there on by the head's own deadline.
-async fn read_head(edge: &Edge, stop: &mut watch::Receiver<bool>, stream: &mut Stream, buffer: &mut BytesMut) -> Head {
+async fn read_head(
+    edge: &Edge,
+    stop: &mut watch::Receiver<bool>,
+    stream: &mut Stream,
+    buffer: &mut BytesMut,
+    born: Instant,
+) -> Head {
     let snapshot = edge.gate.current();
-    let (idle, whole) = (snapshot.times.keepalive.0, snapshot.times.head.0);
+    let (mut idle, whole) = (snapshot.times.keepalive.0, snapshot.times.head.0);
+    if !snapshot.times.connection_age.0.is_zero() {
+        idle = idle.min(snapshot.times.connection_age.0.saturating_sub(born.elapsed()));
+    }
     let limits = snapshot.head_limits.clone();
     drop(snapshot);
     if buffer.is_empty() {

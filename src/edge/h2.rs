@@ -1,9 +1,11 @@
 //! The HTTP/2 side of a connection: one task for the connection, one for each stream.
 //!
-//! Limits against what one client can ask for: streams at once, header list size, streams it resets right after opening
-//! (counted here, since the base stops counting once a stream is accepted), and the time a connection may idle.
+//! Limits against what one client can ask for: streams at once, header list size, streams it gives up or has us give up
+//! (counted here, since the base stops counting once a stream is accepted), frames that ask for nothing (`frames`), the
+//! time a connection may idle, and its age.
 
 use super::Edge;
+use super::relay::Stalls;
 use super::serve::{self, Arrived};
 use crate::facts::Connection;
 use crate::verdict::{Mode, Reason};
@@ -22,20 +24,27 @@ const STREAMS: u32 = 128;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Flow-control window of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Cancelled streams in a row, without one that ended well, after which the connection is closed.
+/// What is buffered of one stream's response beyond what its task holds, in bytes.
+const SEND_BUFFER: usize = 32 * 1024;
+/// How many more streams may be given up than end well before the connection is closed: by the client, or by us because of
+/// what the client did to them ("rapid reset", "made you reset").
 const CANCELLED: usize = 200;
+/// Streams that the base may reset because of frames that do not fit their state (RFC 9113 section 5.1).
+const ERRORS: usize = 128;
 
 #[derive(Default)]
 struct Streams {
     open: AtomicUsize,
     cancelled: AtomicUsize,
     changed: Notify,
+    stalls: Arc<Stalls>,
 }
 
 /// Serves streams until the connection ends.
 pub(super) async fn run(edge: Arc<Edge>, stream: Stream, facts: Arc<Connection>) {
     let snapshot = edge.gate.current();
     let (opening, quiet) = (snapshot.times.head.0, snapshot.times.keepalive.0);
+    let (age, most) = (snapshot.times.connection_age.0, snapshot.config.document.server.max_requests_per_connection);
     let head = snapshot.head_limits.head.0;
     drop(snapshot);
     let mut options = default_h2_options();
@@ -44,7 +53,8 @@ pub(super) async fn run(edge: Arc<Edge>, stream: Stream, facts: Arc<Connection>)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
-        .max_send_buffer_size(64 * 1024);
+        .max_local_error_reset_streams(Some(ERRORS))
+        .max_send_buffer_size(SEND_BUFFER);
     let Ok(Ok(mut connection)) = timeout(opening, handshake(stream, Some(options))).await else {
         return;
     };
@@ -52,11 +62,19 @@ pub(super) async fn run(edge: Arc<Edge>, stream: Stream, facts: Arc<Connection>)
     let streams = Arc::new(Streams::default());
     let mut stop = edge.stop.clone();
     let mut draining = false;
+    let mut requests = 0_u64;
+    let old = async { if age.is_zero() { std::future::pending().await } else { tokio::time::sleep(age).await } };
+    tokio::pin!(old);
     loop {
         let next = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop), if !draining => {
                 // GOAWAY: no new streams, those that run end well (RFC 9113 section 6.8).
+                connection.graceful_shutdown();
+                draining = true;
+                continue;
+            }
+            () = &mut old, if !draining => {
                 connection.graceful_shutdown();
                 draining = true;
                 continue;
@@ -86,18 +104,35 @@ pub(super) async fn run(edge: Arc<Edge>, stream: Stream, facts: Arc<Connection>)
         if streams.cancelled.load(Ordering::Relaxed) >= CANCELLED {
             return;
         }
+        requests += 1;
+        if requests == most && !draining {
+            connection.graceful_shutdown();
+            draining = true;
+        }
         streams.open.fetch_add(1, Ordering::Relaxed);
         let (edge, facts, streams) = (edge.clone(), facts.clone(), streams.clone());
         tokio::spawn(async move {
-            let session = Box::new(ServerSession::new_http2(session));
+            let mut session = Box::new(ServerSession::new_http2(session));
+            let fault = serve::says_more_than_announced(&edge, &mut session).await;
             let expects_continue = session.req_header().headers.contains_key(http::header::EXPECT);
-            let early = Bytes::new();
-            let arrived = Arrived { session, raw: None, framing: None, expects_continue, upgrade: false, early };
+            let arrived = Arrived {
+                session,
+                raw: None,
+                framing: None,
+                fault,
+                expects_continue,
+                upgrade: false,
+                early: Bytes::new(),
+                stalls: streams.stalls.clone(),
+            };
             match Box::pin(serve::serve(&edge, &facts, arrived)).await {
                 serve::After::Close => {
                     cancelled(&streams);
                 }
-                _ => streams.cancelled.store(0, Ordering::Relaxed),
+                _ => {
+                    let less = |n: usize| n.checked_sub(1);
+                    let _ = streams.cancelled.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+                }
             }
             streams.open.fetch_sub(1, Ordering::Relaxed);
             streams.changed.notify_one();

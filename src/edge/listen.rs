@@ -130,16 +130,18 @@ async fn serve(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, settings: 
         return;
     }
     let times = edge.gate.current().times.clone();
-    let stream = Socket::new(stream, times.send_idle.0);
+    let stream = Socket::new(stream, times.send_idle.0, times.send_min_rate.0);
     let facts =
         |scheme, tls, redirect_to| Arc::new(Connection { peer: PeerAddr(peer), local, scheme, tls, redirect_to });
     if !settings.tls {
         let redirect_to = (settings.plain == PlainMode::Redirect).then_some(settings.https_port);
         let facts = facts(Scheme::Http, None, redirect_to);
-        return h1::run(edge.clone(), Conn::plain(stream), facts).await;
+        return Box::pin(h1::run(edge.clone(), Conn::plain(stream), facts)).await;
     }
     let started = Instant::now();
-    let shaken = timeout(times.handshake.0, TlsAcceptor::from(edge.tls.clone()).accept(stream)).await;
+    // Each part of a connection's life has a future of its own, so that an idle one does not keep room for the others.
+    let accept = Box::pin(TlsAcceptor::from(edge.tls.clone()).accept(stream));
+    let shaken = timeout(times.handshake.0, accept).await;
     let stream = match shaken {
         Ok(Ok(stream)) => stream,
         Ok(Err(_)) => return edge.gate.metrics().handshakes.count(HandshakeOutcome::Failed),
@@ -165,9 +167,9 @@ async fn serve(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, settings: 
     let facts = facts(Scheme::Https, Some(tls), None);
     let conn = Conn::tls(stream);
     if alpn == Some("h2") {
-        h2::run(edge.clone(), Box::new(conn), facts).await;
+        Box::pin(h2::run(edge.clone(), Box::new(conn.counting_frames()), facts)).await;
     } else {
-        h1::run(edge.clone(), conn, facts).await;
+        Box::pin(h1::run(edge.clone(), conn, facts)).await;
     }
 }
 

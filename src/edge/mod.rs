@@ -4,6 +4,7 @@
 //! listen → h1 (head read and checked) ─┐
 //!        → h2 ────────────────────────┴→ serve → gate::admit → refused: respond
 //!                                                            → WebSocket: tunnel
+//!                                                            → nothing to store: relay (balance, kept, gate::release)
 //!                                                            → hooks (cache, balance, upstream, gate::release)
 //!                                                → gate::record
 //! ```
@@ -12,31 +13,38 @@ mod cache_hooks;
 mod cache_storage;
 mod conn;
 mod forward;
+mod frames;
 mod h1;
 mod h2;
 mod hooks;
+mod kept;
 mod listen;
+mod relay;
 mod respond;
 mod serve;
 mod session;
 mod socket;
 mod tunnel;
+mod ws;
 
 pub(crate) use listen::bind;
 
 use crate::config::ListenerSettings;
 use crate::gate::Gate;
 use cache_storage::CacheStorage;
+use kept::KeptLinks;
 use listen::Connections;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// Kept-alive connections to all replicas together.
 const UPSTREAM_POOL: usize = 1024;
+/// How often kept connections are looked after.
+const SWEEP: Duration = Duration::from_secs(1);
 /// The base's own bound on attempts; the pool's setting decides below it.
 const MAX_ATTEMPTS: usize = 16;
 
@@ -44,6 +52,8 @@ const MAX_ATTEMPTS: usize = 16;
 pub(crate) struct Edge {
     gate: Arc<Gate>,
     proxy: Arc<HttpProxy<hooks::Hooks>>,
+    links: Arc<KeptLinks>,
+    storage: &'static CacheStorage,
     tls: Arc<rustls::ServerConfig>,
     connections: Arc<Connections>,
     drain: Duration,
@@ -65,7 +75,9 @@ impl Edge {
         };
         let storage = CacheStorage::leak(gate.kept().store.clone(), gate.current().cache.lock_timeout());
         let proxy = Arc::new(http_proxy(&Arc::new(conf), hooks::Hooks { storage }));
-        Arc::new(Self { gate, proxy, tls, connections: Arc::default(), drain, stop })
+        let links = Arc::<KeptLinks>::default();
+        tokio::spawn(sweep(Arc::downgrade(&links)));
+        Arc::new(Self { gate, proxy, links, storage, tls, connections: Arc::default(), drain, stop })
     }
 
     /// Serves one listener until the drain begins.
@@ -76,5 +88,14 @@ impl Edge {
     /// Connections open now.
     pub(crate) fn open(&self) -> usize {
         self.connections.open()
+    }
+}
+
+/// Looks after kept connections for as long as somebody may use them.
+async fn sweep(links: Weak<KeptLinks>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(links) = links.upgrade() else { return };
+        links.sweep();
     }
 }

@@ -1,9 +1,11 @@
 //! One request, from its head on the wire to its record: admit, then answer, tunnel, or proxy.
 
 use super::Edge;
+use super::cache_hooks;
 use super::conn::Framing;
 use super::forward;
 use super::hooks::{ADMITTED, Context, Slot};
+use super::relay::{self, Stalls};
 use super::respond::{self, Answer};
 use super::session::{Admitted as AdmittedSession, GiveBack, Hold, ReplayBody, Returned};
 use super::tunnel;
@@ -38,12 +40,16 @@ pub(super) struct Arrived {
     pub(super) raw: Option<Bytes>,
     /// HTTP/1: the guard over its body.
     pub(super) framing: Option<Framing>,
+    /// HTTP/2: what is wrong with the frames that followed the head.
+    pub(super) fault: Option<wire::Malformed>,
     /// The client waits for `100 Continue`.
     pub(super) expects_continue: bool,
     /// A complete WebSocket handshake.
     pub(super) upgrade: bool,
     /// Bytes that came behind an upgrade's head.
     pub(super) early: Bytes,
+    /// What the streams of its connection share.
+    pub(super) stalls: Arc<Stalls>,
 }
 
 /// What becomes of the connection.
@@ -60,7 +66,7 @@ pub(super) enum After {
 
 /// Serves one request.
 pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrived: Arrived) -> After {
-    let Arrived { mut session, raw, framing, expects_continue, upgrade, early } = arrived;
+    let Arrived { mut session, raw, framing, fault, expects_continue, upgrade, early, stalls } = arrived;
     let snapshot = edge.gate.current();
     if session.is_http2() {
         // A stream without a window waits while its connection moves; all else that waits for the client is the socket's.
@@ -77,7 +83,10 @@ pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrive
     if *edge.stop.borrow() {
         session.set_keepalive(None);
     }
-    let read = read_head(&x, session.req_header());
+    let read = match fault {
+        Some(fault) => Err(fault.into()),
+        None => read_head(&x, session.req_header()),
+    };
     if let Some(port) = connection.redirect_to {
         return redirect(edge, session, x, read, port).await;
     }
@@ -91,7 +100,23 @@ pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrive
     }
     let body = admitted.into_body();
     let waits = expects_continue && matches!(body, Held::Streaming { .. });
-    proxy(edge, session, x, body, waits).await
+    proxy(edge, session, x, body, waits, &stalls).await
+}
+
+/// HTTP/2: a body after `content-length: 0` (RFC 9113 section 8.1.1). The base takes such a request for one without a body
+/// and would not look; it has no body only once its stream has ended.
+pub(super) async fn says_more_than_announced(edge: &Edge, session: &mut ServerSession) -> Option<wire::Malformed> {
+    let length = session.req_header().headers.get(http::header::CONTENT_LENGTH)?;
+    if length.as_bytes().iter().any(|digit| *digit != b'0') {
+        return None;
+    }
+    let limit = edge.gate.current().times.body_idle.0;
+    let (reason, what) = match tokio::time::timeout(limit, session.read_request_body()).await {
+        Ok(Ok(piece)) if piece.as_ref().is_none_or(Bytes::is_empty) => return None,
+        Ok(_) => (Reason::Malformed, "a body after content-length: 0"),
+        Err(_) => (Reason::TooSlow, "the stream does not end"),
+    };
+    Some(wire::Malformed { reason, what, at: 0 })
 }
 
 /// The one reading of the head; what comes of it is settled in its turn.
@@ -139,7 +164,12 @@ pub(super) fn refuse_head(
     answer
 }
 
-async fn refuse(edge: &Edge, mut session: Box<ServerSession>, mut x: Box<Exchange>, refusal: Refusal) -> After {
+pub(super) async fn refuse(
+    edge: &Edge,
+    mut session: Box<ServerSession>,
+    mut x: Box<Exchange>,
+    refusal: Refusal,
+) -> After {
     if refusal.reason == Reason::Aborted {
         x.refuse(refusal);
         edge.gate.record(x);
@@ -179,7 +209,7 @@ async fn discard(session: &mut ServerSession) {
 }
 
 /// Ends a session that answered by itself.
-async fn finish(session: Box<ServerSession>, sent: bool, unread: bool) -> After {
+pub(super) async fn finish(session: Box<ServerSession>, sent: bool, unread: bool) -> After {
     match (sent, session.is_http2()) {
         (true, false) if unread => After::Linger(session),
         (true, false) => match session.finish().await {
@@ -223,6 +253,7 @@ async fn proxy(
     mut x: Box<Exchange>,
     body: Held,
     waits: bool,
+    stalls: &Stalls,
 ) -> After {
     let (body, at_most) = match body {
         Held::Whole { bytes, share } => {
@@ -231,6 +262,15 @@ async fn proxy(
         }
         Held::Streaming { at_most } => (ReplayBody::Streaming, at_most),
     };
+    if relay::takes(&mut session, &body)
+        && let Some(cache) = cache_hooks::apart(&x)
+    {
+        match forward::straight(&x, &body) {
+            Ok(Some(request)) => return Box::pin(relay::relay(edge, session, x, body, request, cache, stalls)).await,
+            Ok(None) => {}
+            Err(e) => return refuse(edge, session, x, Refusal::new(Reason::Internal, e.to_string())).await,
+        }
+    }
     let head = match forward::request(&x, &body) {
         Ok(head) => head,
         Err(e) => return refuse(edge, session, x, Refusal::new(Reason::Internal, e.to_string())).await,
@@ -238,6 +278,7 @@ async fn proxy(
     if waits && session.write_continue_response().await.is_err() {
         return refuse(edge, session, x, Refusal::new(Reason::Aborted, "client left before its body")).await;
     }
+    let load = (edge.gate.kept().load.clone(), x.snapshot.config.document.overload.clone());
     let (hold, back, give_back) = (Hold::default(), Slot::default(), GiveBack::default());
     let context = Context {
         x: Some(x),
@@ -252,7 +293,7 @@ async fn proxy(
         at_most,
         cache: Default::default(),
     };
-    let custom = AdmittedSession::new(session, head, body, hold, give_back.clone(), edge.stop.clone());
+    let custom = AdmittedSession::new(session, head, body, hold, give_back.clone(), edge.stop.clone(), load);
     let served = edge.proxy.process_new_http(ServerSession::new_custom(Box::new(custom)), &edge.stop);
     ADMITTED.scope(Cell::new(Some(context)), served).await;
     if let Some(x) = back.lock().take() {
@@ -320,9 +361,11 @@ async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<E
             };
             if begun.await.is_ok() {
                 let counted = edge.gate.metrics().tunnel_opened();
-                let idle = snapshot.times.tunnel_idle.0;
+                let (idle, life) = (snapshot.times.tunnel_idle.0, snapshot.times.tunnel_life.0);
+                let limits = tunnel::Limits { idle, life, drain: edge.drain };
+                x.place = None;
                 drop(snapshot);
-                let moved = tunnel::run(client, upstream, idle, edge.drain, edge.stop.clone()).await;
+                let moved = tunnel::run(client, upstream, limits, edge.stop.clone()).await;
                 drop(counted);
                 x.bytes_in = moved.up;
                 x.bytes_out = moved.down;

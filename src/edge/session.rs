@@ -10,6 +10,7 @@
 //! Rests on `pingora_core::protocols::http::custom::server::Session`, which the base hides from its documentation:
 //! its version is pinned and the tests of this folder would notice a change.
 
+use crate::limit::{Load, LoadSettings};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -22,8 +23,11 @@ use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
+use std::future::Future as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -79,10 +83,15 @@ pub(crate) struct Admitted {
     give_back: GiveBack,
     finished: bool,
     stop: watch::Receiver<bool>,
+    load: (Arc<Load>, LoadSettings),
 }
 
+/// What the base reads ahead of a response that its client does not take, in bytes.
+const AHEAD: usize = 256 * 1024;
+
 impl Admitted {
-    /// Wraps `inner`, which comes back through `give_back`; once `stop` is true, responses end their connection.
+    /// Wraps `inner`, which comes back through `give_back`; once `stop` is true, responses end their connection. What is
+    /// held of them counts as `load`.
     pub(crate) fn new(
         inner: Box<ServerSession>,
         head: RequestHeader,
@@ -90,8 +99,9 @@ impl Admitted {
         hold: Hold,
         give_back: GiveBack,
         stop: watch::Receiver<bool>,
+        load: (Arc<Load>, LoadSettings),
     ) -> Self {
-        Self { inner: Some(inner), head, body, hold, held_head: None, give_back, finished: false, stop }
+        Self { inner: Some(inner), head, body, hold, held_head: None, give_back, finished: false, stop, load }
     }
 
     #[expect(clippy::expect_used, reason = "`inner` is taken only by `Drop`, after which nobody can call")]
@@ -188,7 +198,19 @@ impl CustomSession for Admitted {
             // A drain began while the replica was busy: this response is the connection's last.
             self.inner_mut().set_keepalive(None);
         }
-        self.inner_mut().response_duplex_vec(tasks).await
+        let bytes = tasks.iter().map(|task| if let HttpTask::Body(Some(piece), _) = task { piece.len() } else { 0 });
+        let bytes = AHEAD + bytes.sum::<usize>();
+        let (load, settings) = self.load.clone();
+        let mut writing = pin!(self.inner_mut().response_duplex_vec(tasks));
+        let at_once = std::future::poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await;
+        if let Poll::Ready(written) = at_once {
+            return written;
+        }
+        let Some(_held) = load.hold(&settings, bytes) else {
+            let what = "no more may be held for clients that do not take it";
+            return Err(Error::explain(ErrorType::WriteTimedout, what).into_down());
+        };
+        writing.await
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {

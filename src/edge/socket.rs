@@ -1,8 +1,10 @@
-//! A client's socket with a limit on how long the client may take nothing of what is written to it.
+//! A client's socket with a limit on how slowly the client may take what is written to it.
 //!
 //! It stands below TLS and below every protocol, so that nothing that writes (heads, bodies, closing alerts, tunnels,
-//! HTTP/2 frames) can wait for ever for a client that does not read. The time starts when the kernel takes no more and
-//! ends with the next byte it takes: a slow client is served, a deaf one is let go. Memory: one timer while a write waits.
+//! HTTP/2 frames) can wait for ever for a client that does not read. Two limits, both counted only while the kernel takes
+//! no more: a client that takes nothing at all for `patience` is let go, and so is one that takes less than `least` bytes
+//! a second over a stretch of at least `patience` in which we had to wait for it. A stretch ends when we have not waited
+//! for that long. Memory: one timer while a write waits.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -12,34 +14,68 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// One client's socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
     patience: Duration,
+    /// Bytes a second; 0: any rate will do.
+    least: u64,
     /// Runs while the kernel takes nothing.
     waiting: Option<Pin<Box<Sleep>>>,
+    stretch: Option<Stretch>,
+}
+
+/// A time over which the client was slower than we.
+#[derive(Debug)]
+struct Stretch {
+    since: Instant,
+    /// When we last had to wait.
+    waited: Instant,
+    taken: u64,
 }
 
 impl Socket {
-    /// Writes to `stream` fail with [`io::ErrorKind::TimedOut`] once the client took nothing for `patience`.
-    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None }
+    /// Writes to `stream` fail with [`io::ErrorKind::TimedOut`] once the client took nothing for `patience`, or less than
+    /// `least` bytes a second for longer.
+    pub(crate) fn new(stream: TcpStream, patience: Duration, least: u64) -> Self {
+        Self { stream, patience, least, waiting: None, stretch: None }
     }
 
     fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
+        if let Poll::Ready(written) = &written {
             self.waiting = None;
-            return written;
+            if let (Some(stretch), Ok(n)) = (&mut self.stretch, written) {
+                stretch.taken = stretch.taken.saturating_add(*n as u64);
+            }
         }
         let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
-        match waiting.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing"))),
-            Poll::Pending => Poll::Pending,
+        if written.is_pending() {
+            if self.waiting.is_none() && self.is_too_slow() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes too little")));
+            }
+            let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+            if waiting.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")));
+            }
         }
+        written
+    }
+
+    /// Takes note that we have to wait; whether the client's rate over the stretch is below the least.
+    fn is_too_slow(&mut self) -> bool {
+        let now = Instant::now();
+        let patience = self.patience;
+        let stretch = self
+            .stretch
+            .take_if(|stretch| now.duration_since(stretch.waited) <= patience)
+            .unwrap_or(Stretch { since: now, waited: now, taken: 0 });
+        let lasted = now.duration_since(stretch.since);
+        let slow = lasted >= patience && stretch.taken < self.least.saturating_mul(lasted.as_secs());
+        self.stretch = Some(Stretch { waited: now, ..stretch });
+        slow
     }
 }
 
@@ -93,7 +129,7 @@ mod tests {
     async fn a_deaf_client_is_let_go_and_a_slow_one_served() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_millis(150));
+        let mut socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_millis(150), 0);
         let data = vec![b'x'; 64 << 20];
         let failed = socket.write_all(&data).await.unwrap_err();
         assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
@@ -111,5 +147,27 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(60)).await;
         socket.write_all(&data[..8 << 20]).await.unwrap();
         drop(reader.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_below_the_least_rate_is_let_go() {
+        for (least, served) in [(1 << 20, false), (1, true)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let mut socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_secs(30), least);
+            // As the kernel would say it: nothing, then a little, every ten seconds.
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut outcome = Ok(());
+            for _ in 0..12 {
+                if let Poll::Ready(Err(e)) = socket.watch(&mut cx, Poll::Pending) {
+                    outcome = Err(e.kind());
+                    break;
+                }
+                tokio::time::advance(Duration::from_secs(10)).await;
+                assert!(socket.watch(&mut cx, Poll::Ready(Ok(1000))).is_ready());
+            }
+            assert_eq!(outcome, if served { Ok(()) } else { Err(io::ErrorKind::TimedOut) }, "{least}");
+            drop(client);
+        }
     }
 }

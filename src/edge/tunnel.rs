@@ -2,25 +2,29 @@
 //! the 101 when many open at once.
 //!
 //! The handshake has been judged like any request before this runs. A replica that answers anything but 101 has its
-//! answer relayed as an ordinary response. Once upgraded, bytes flow both ways unread; the tunnel ends when either side
-//! closes, when nothing moved for the idle limit, or at drain.
+//! answer relayed as an ordinary response. Once upgraded, frames flow both ways (`ws` checks their headers); the tunnel ends
+//! when either side closes or breaks the protocol, when nothing moved for the idle limit, at the end of its life, or at
+//! the end of a drain.
 
+use super::ws::{self, FrameScan, GOING_AWAY, PROTOCOL_ERROR};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 
 /// RFC 6455 section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -106,7 +110,7 @@ pub(crate) fn switching_protocols(headers: &HeaderMap) -> Vec<u8> {
 }
 
 /// Bytes moved through a tunnel.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moved {
     /// From the client.
     pub(crate) up: u64,
@@ -114,67 +118,194 @@ pub(crate) struct Moved {
     pub(crate) down: u64,
 }
 
-/// Copies both ways until one side ends, nothing moved for `idle`, or `shutdown` turns true and `drain` has passed.
+/// How long a tunnel may last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// With nothing moving.
+    pub(crate) idle: Duration,
+    /// In all; zero: no limit.
+    pub(crate) life: Duration,
+    /// Once the gate stops.
+    pub(crate) drain: Duration,
+}
+
+/// The last words' time: before a drain is over, and for writing them.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Where bytes are read to. They are written on before anything else runs on this thread, or kept by their tunnel.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; 16 * 1024]);
+}
+
+/// One direction of a tunnel.
+struct Way {
+    scan: FrameScan,
+    /// What the receiver does not take yet.
+    rest: Bytes,
+    unflushed: bool,
+    moved: u64,
+}
+
+/// Why a direction ended.
+enum End {
+    /// Its sender closed, or its receiver is gone.
+    Closed,
+    /// Its sender broke the protocol.
+    Violated(&'static str),
+}
+
+impl Way {
+    fn new(masked: bool) -> Self {
+        Self { scan: FrameScan::new(masked), rest: Bytes::new(), unflushed: false, moved: 0 }
+    }
+
+    /// Whether words of our own may follow what has been passed on.
+    fn is_between(&self) -> bool {
+        self.rest.is_empty() && self.scan.between()
+    }
+
+    /// Passes on what there is, until there is no more or the receiver takes no more.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<End> {
+        // So that a tunnel that is always busy lets others have their turn.
+        for _ in 0..16 {
+            while !self.rest.is_empty() {
+                match ready!(Pin::new(&mut *to).poll_write(cx, &self.rest)) {
+                    Ok(n) if n > 0 => self.rest.advance(n),
+                    _ => return Poll::Ready(End::Closed),
+                }
+            }
+            if self.unflushed {
+                if ready!(Pin::new(&mut *to).poll_flush(cx)).is_err() {
+                    return Poll::Ready(End::Closed);
+                }
+                self.unflushed = false;
+            }
+            let step = SCRATCH.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                let read = ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer));
+                let bytes = buffer.filled();
+                if read.is_err() || bytes.is_empty() {
+                    return Poll::Ready(Some(End::Closed));
+                }
+                if let Err(what) = self.scan.feed(bytes) {
+                    return Poll::Ready(Some(End::Violated(what)));
+                }
+                self.moved += bytes.len() as u64;
+                self.unflushed = true;
+                let written = match Pin::new(&mut *to).poll_write(cx, bytes) {
+                    Poll::Ready(Ok(n)) if n > 0 => n,
+                    Poll::Ready(_) => return Poll::Ready(Some(End::Closed)),
+                    Poll::Pending => 0,
+                };
+                self.rest = Bytes::copy_from_slice(bytes.get(written..).unwrap_or_default());
+                Poll::Ready(None)
+            });
+            if let Some(end) = ready!(step) {
+                return Poll::Ready(end);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Passes frames both ways until one side ends or breaks the protocol, or a limit is reached; `shutdown` turning true
+/// begins the drain. Whoever is still there when the gate ends it is told why, in a Close frame.
 ///
-/// Memory: two buffers of 8 KiB while open.
+/// Memory: nothing beyond the two connections while nobody has to be waited for, else what one read gave.
 pub(crate) async fn run<C, U>(
-    client: C,
-    upstream: U,
-    idle: Duration,
-    drain: Duration,
+    mut client: C,
+    mut upstream: U,
+    limits: Limits,
     mut shutdown: watch::Receiver<bool>,
 ) -> Moved
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let (up, down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let moved = || Moved { up: up.load(Ordering::Relaxed), down: down.load(Ordering::Relaxed) };
-    let (client_read, client_write) = tokio::io::split(client);
-    let (upstream_read, upstream_write) = tokio::io::split(upstream);
-    let watch_idle = async {
-        let mut last = moved();
-        loop {
-            tokio::time::sleep(idle).await;
-            let now = moved();
-            if (now.up, now.down) == (last.up, last.down) {
-                return;
+    let (mut up, mut down) = (Way::new(true), Way::new(false));
+    let born = Instant::now();
+    let mut draining = false;
+    // Looked at once every idle time: whether anything has moved since.
+    let mut seen = Moved::default();
+    let mut check = Box::pin(sleep(limits.idle));
+    let mut last = Box::pin(sleep(if limits.life.is_zero() { FOREVER } else { limits.life }));
+    let status = loop {
+        let end = {
+            let both = std::future::poll_fn(|cx| {
+                // One end closing ends the other: WebSocket has its own closing handshake, which has been relayed by then.
+                if let Poll::Ready(end) = up.poll(cx, &mut client, &mut upstream) {
+                    return Poll::Ready((end, true));
+                }
+                down.poll(cx, &mut upstream, &mut client).map(|end| (end, false))
+            });
+            tokio::select! {
+                biased;
+                end = both => Some(end),
+                () = &mut check => None,
+                () = &mut last => break Some(GOING_AWAY),
+                _ = shutdown.wait_for(|stop| *stop), if !draining => {
+                    draining = true;
+                    // Some time is left for the last words.
+                    let farewell = FAREWELL.min(limits.drain / 2);
+                    let end = Instant::now() + limits.drain.saturating_sub(farewell);
+                    if end < last.deadline() {
+                        last.as_mut().reset(end);
+                    }
+                    continue;
+                }
             }
-            last = now;
+        };
+        match end {
+            Some((End::Closed, by_client)) => {
+                // What the other side was still to get.
+                let close = async { if by_client { upstream.shutdown().await } else { client.shutdown().await } };
+                let _ = timeout(FAREWELL, close).await;
+                break None;
+            }
+            Some((End::Violated(what), by_client)) => {
+                tracing::debug!(by_client, what, "a WebSocket broke the protocol");
+                break Some(PROTOCOL_ERROR);
+            }
+            None => {
+                let now = Moved { up: up.moved, down: down.moved };
+                if now == seen {
+                    break Some(GOING_AWAY);
+                }
+                seen = now;
+                check.as_mut().reset(Instant::now() + limits.idle);
+            }
         }
     };
-    let drained = async {
-        if shutdown.wait_for(|stop| *stop).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        tokio::time::sleep(drain).await;
-    };
-    tokio::select! {
-        // One end closing ends the other: WebSocket has its own closing handshake, which has been relayed by then.
-        _ = copy(client_read, upstream_write, &up) => {}
-        _ = copy(upstream_read, client_write, &down) => {}
-        () = watch_idle => {}
-        () = drained => {}
+    if let Some(status) = status {
+        tracing::trace!(status, seconds = born.elapsed().as_secs(), "ending a WebSocket");
+        let farewell = async {
+            if down.is_between() {
+                let _ = client.write_all(&ws::close(status, false)).await;
+            }
+            let _ = client.shutdown().await;
+            if up.is_between() {
+                let _ = upstream.write_all(&ws::close(status, true)).await;
+            }
+            let _ = upstream.shutdown().await;
+        };
+        let _ = timeout(FAREWELL, farewell).await;
     }
-    moved()
+    Moved { up: up.moved, down: down.moved }
 }
 
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, moved: &AtomicU64) -> io::Result<()> {
-    let mut buffer = vec![0; 8 * 1024];
-    loop {
-        let n = from.read(&mut buffer).await?;
-        if n == 0 {
-            return to.shutdown().await;
-        }
-        to.write_all(buffer.get(..n).unwrap_or_default()).await?;
-        to.flush().await?;
-        moved.fetch_add(n as u64, Ordering::Relaxed);
-    }
-}
+/// A time that no process lives.
+const FOREVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncReadExt;
 
     #[test]
     fn rfc6455_1_3_the_sample_key_has_the_sample_accept() {
@@ -192,16 +323,55 @@ mod tests {
         let (mut client, gate_client) = tokio::io::duplex(64);
         let (mut replica, gate_replica) = tokio::io::duplex(64);
         let (_stop, stopped) = watch::channel(false);
-        let hour = Duration::from_secs(3600);
-        let tunnel = tokio::spawn(run(gate_client, gate_replica, hour, hour, stopped));
-        client.write_all(b"ping").await.unwrap();
-        let mut seen = [0; 4];
+        let tunnel = tokio::spawn(run(gate_client, gate_replica, HOURS, stopped));
+        client.write_all(b"\x81\x84\0\0\0\0ping").await.unwrap();
+        let mut seen = [0; 10];
         replica.read_exact(&mut seen).await.unwrap();
-        replica.write_all(b"pong!").await.unwrap();
-        let mut seen = [0; 5];
-        client.read_exact(&mut seen).await.unwrap();
+        // More than the other side has room for.
+        let long = [b"\x82\x7e\x03\xe8".to_vec(), vec![b'x'; 1000]].concat();
+        let (sent, mut got) = (long.clone(), vec![0; 1004]);
+        let sending = tokio::spawn(async move {
+            replica.write_all(&sent).await.unwrap();
+            replica
+        });
+        client.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, long);
+        let _replica = sending.await.unwrap();
         drop(client);
-        let moved = tunnel.await.unwrap();
-        assert_eq!((moved.up, moved.down), (4, 5));
+        assert_eq!(tunnel.await.unwrap(), Moved { up: 10, down: 1004 });
+    }
+
+    const HOURS: Limits =
+        Limits { idle: Duration::from_secs(3600), life: Duration::ZERO, drain: Duration::from_secs(3600) };
+
+    /// What both sides are told at the end of a tunnel on which the client sent `sent`.
+    async fn told(limits: Limits, sent: &[u8], stop: bool) -> (Vec<u8>, Vec<u8>) {
+        let (mut client, gate_client) = tokio::io::duplex(1024);
+        let (mut replica, gate_replica) = tokio::io::duplex(1024);
+        let (stopping, stopped) = watch::channel(false);
+        let tunnel = tokio::spawn(run(gate_client, gate_replica, limits, stopped));
+        client.write_all(sent).await.unwrap();
+        let _ = stopping.send(stop);
+        let (mut to_client, mut to_replica) = (Vec::new(), Vec::new());
+        client.read_to_end(&mut to_client).await.unwrap();
+        replica.read_to_end(&mut to_replica).await.unwrap();
+        tunnel.await.unwrap();
+        (to_client, to_replica)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_cut_off_is_told_why() {
+        let away = (ws::close(GOING_AWAY, false), ws::close(GOING_AWAY, true));
+        let minute = Duration::from_secs(60);
+        assert_eq!(told(Limits { idle: minute, ..HOURS }, b"", false).await, away, "idle");
+        assert_eq!(told(Limits { life: minute, ..HOURS }, b"", false).await, away, "old");
+        assert_eq!(told(Limits { drain: minute, ..HOURS }, b"", true).await, away, "the drain is over");
+        let wrong = (ws::close(PROTOCOL_ERROR, false), ws::close(PROTOCOL_ERROR, true));
+        let (client, replica) = told(HOURS, b"\x81\x04ping", false).await;
+        assert_eq!(client, wrong.0, "no mask");
+        assert_eq!(replica, b"", "nothing of it is passed on, and no word is put into the middle of it");
+        // In the middle of a frame no word of ours fits in.
+        let (client, replica) = told(Limits { idle: minute, ..HOURS }, b"\x81\x84\0\0", false).await;
+        assert_eq!((client, replica), (away.0, b"\x81\x84\0\0".to_vec()));
     }
 }

@@ -63,6 +63,10 @@ pub async fn admit(
     let allowed = s.policy.route(request.path(), request.method()).map(|_| ());
     x.request = Some(request);
     x.route = Some(route.clone());
+    match kept.load.enter(&s.config.document.overload, route.priority) {
+        Ok(place) => x.place = Some(place),
+        Err(refusal) => return Break(refusal),
+    }
 
     let user = s.users.identify(&x.headers, x.client);
     if let Some(user) = x.settle(Stage::User, Mode::Enforce, user)? {

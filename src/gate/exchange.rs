@@ -4,6 +4,7 @@
 use crate::audit::{Finding, Stage};
 use crate::facts::{ClientAddr, Connection, Now, RequestId, UserKey};
 use crate::inspect::Inspection;
+use crate::limit::InFlight;
 use crate::policy::Route;
 use crate::request::Request;
 use crate::snapshot::Snapshot;
@@ -46,6 +47,8 @@ pub struct Exchange {
     pub raw: Option<bytes::Bytes>,
     /// The share of the budget for held bodies.
     pub share: Option<tokio::sync::OwnedSemaphorePermit>,
+    /// Its place among the requests in flight.
+    pub place: Option<InFlight>,
     /// The route it takes; `None` until it is known.
     pub route: Option<Arc<Route>>,
     /// The rules' transaction.
@@ -109,6 +112,7 @@ impl Exchange {
             line,
             raw: None,
             share: None,
+            place: None,
             inspection: None,
             shadowed: false,
             body: None,

@@ -12,7 +12,7 @@ mod shadow;
 pub use admit::{Admitted, admit, note};
 pub use exchange::{Durations, Exchange, RequestLine};
 pub use hold::{Body, Held, PAGE};
-pub use release::{Judging, body as release_body, head as release_head};
+pub use release::{Judging, body as release_body, head as release_head, streams};
 pub use shadow::{Difference, Shadow, Verdict};
 
 use crate::snapshot::{Built, Kept, Snapshot};

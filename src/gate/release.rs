@@ -49,7 +49,7 @@ pub fn head(x: &mut Exchange, status: u16, headers: &http::HeaderMap, bodiless: 
         return Ok(Judging::default());
     }
     phase(x, Stage::ResponseHead, |inspection| inspection.response_head(status, headers))?;
-    let streams = x.route.as_ref().is_some_and(|route| route.stream) || is_event_stream(headers);
+    let streams = streams(x, headers);
     let reads = x.inspection.as_ref().is_some_and(Inspection::wants_response_body);
     if bodiless || streams || !reads || is_encoded(headers) {
         phase(x, Stage::ResponseBody, |inspection| inspection.response_body(&[]))?;
@@ -89,6 +89,11 @@ fn phase(
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(refusal) => Err(refusal),
     }
+}
+
+/// Whether a response is one that flows for as long as it likes.
+pub fn streams(x: &Exchange, headers: &http::HeaderMap) -> bool {
+    x.route.as_ref().is_some_and(|route| route.stream) || is_event_stream(headers)
 }
 
 fn is_event_stream(headers: &http::HeaderMap) -> bool {

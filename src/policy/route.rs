@@ -1,7 +1,7 @@
 //! One route: its entry in the configuration, and what is made of it.
 
 use super::DEFAULT;
-use crate::facts::RouteName;
+use crate::facts::{Priority, RouteName};
 use crate::fault::Fault;
 use crate::units::{ByteSize, Span};
 use http::Method;
@@ -44,6 +44,8 @@ pub struct RouteSettings {
     pub response_timeout: Option<Span>,
     /// Whether WebSocket handshakes are passed on; the methods must include GET.
     pub websocket: bool,
+    /// Who is served when not everybody can be.
+    pub priority: Priority,
 }
 
 impl Default for RouteSettings {
@@ -61,6 +63,7 @@ impl Default for RouteSettings {
             stream: false,
             response_timeout: None,
             websocket: false,
+            priority: Priority::Normal,
         }
     }
 }
@@ -168,6 +171,8 @@ pub struct Route {
     pub response_timeout: Option<Duration>,
     /// Whether WebSocket handshakes pass.
     pub websocket: bool,
+    /// Who is served when not everybody can be.
+    pub priority: Priority,
     path: Box<str>,
     any_method: bool,
     methods: Vec<Method>,
@@ -189,6 +194,7 @@ impl Route {
             stream: entry.stream,
             response_timeout: entry.response_timeout.map(|span| span.0),
             websocket: entry.websocket,
+            priority: entry.priority,
             path: entry.place().into(),
             any_method: entry.methods.iter().any(|method| method == ANY),
             methods: entry.methods.iter().filter_map(|method| Method::from_bytes(method.as_bytes()).ok()).collect(),

@@ -1,8 +1,10 @@
 //! Handles that were resolved beforehand, so that recording on the request path hashes and locks nothing.
 
-use super::labels::{AuditOutcome, Label, LimitDecision, ReplicaOutcome, STATUSES, status_slot, status_text};
+use super::labels::{
+    AuditOutcome, Label, LimitDecision, ReplicaOutcome, STATUSES, ShedCause, status_slot, status_text,
+};
 use crate::verdict::Action;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -210,6 +212,21 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+/// How loaded the gate is.
+#[derive(Debug, Clone)]
+pub struct LoadMetrics {
+    /// Requests in flight.
+    pub requests: IntGauge,
+    /// Bytes of responses held.
+    pub held: IntGauge,
+    /// The lag of the event loop, in seconds.
+    pub lag: Gauge,
+    /// Requests refused.
+    pub shed: By<ShedCause, IntCounter>,
+    /// Responses cut because there was no room to hold them.
+    pub cut: IntCounter,
 }
 
 /// The audit queue and what became of its events. Cheap to clone.

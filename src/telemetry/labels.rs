@@ -116,6 +116,16 @@ labels! {
         TimedOut = "timed_out",
     }
 
+    /// Which figure said that the gate is saturated.
+    ShedCause {
+        /// Requests in flight.
+        Requests = "requests",
+        /// Bytes of responses held.
+        Memory = "memory",
+        /// The lag of the event loop.
+        Lag = "lag",
+    }
+
     /// What became of an audit event that was to be written.
     AuditOutcome {
         /// Handed to the operating system whole.
@@ -291,6 +301,7 @@ mod tests {
         slots_agree::<ReplicaOutcome>();
         slots_agree::<HandshakeOutcome>();
         slots_agree::<AuditOutcome>();
+        slots_agree::<ShedCause>();
         slots_agree::<ReloadOutcome>();
         slots_agree::<Action>();
         slots_agree::<Mode>();

@@ -1,8 +1,8 @@
 //! The registry: every metric of the project, with its name, help and labels.
 
 use super::handles::{
-    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, ReplicaMetrics, RouteMetrics, RuleMetrics,
-    Seconds,
+    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, LoadMetrics, ReplicaMetrics, RouteMetrics,
+    RuleMetrics, Seconds,
 };
 use super::labels::{
     CacheStatus, HandshakeOutcome, Label, ReloadOutcome, ReplicaOutcome, ReputationDecision, ShadowOutcome, WafPhase,
@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Error, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::time::SystemTime;
@@ -98,6 +98,10 @@ impl Book {
         self.add(Kind::Gauge, IntGauge::new(name, help))
     }
 
+    fn fraction(&mut self, name: &str, help: &str) -> Result<Gauge, Error> {
+        self.add(Kind::Gauge, Gauge::new(name, help))
+    }
+
     fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
         self.add(Kind::Gauge, IntGaugeVec::new(Opts::new(name, help), labels))
     }
@@ -167,6 +171,8 @@ pub struct Metrics {
     tunnels: IntGauge,
     /// Bytes of bodies held in memory for inspection; whoever holds adds, and subtracts when done.
     pub held_bytes: IntGauge,
+    /// How loaded the gate is; handed to the stage that sheds.
+    pub load: LoadMetrics,
 }
 
 impl Metrics {
@@ -269,6 +275,26 @@ impl Metrics {
             &["name"],
         )?;
         let held_bytes = b.gauge("gatehouse_held_bytes", "Bytes of bodies held in memory for inspection.")?;
+        let load = LoadMetrics {
+            requests: b.gauge("gatehouse_requests_in_flight", "Requests taken in and not yet answered.")?,
+            held: b.gauge(
+                "gatehouse_held_response_bytes",
+                "Bytes of responses held for clients that do not take them at once.",
+            )?,
+            lag: b.fraction(
+                "gatehouse_event_loop_lag_seconds",
+                "How late the event loop ran, by the least of the last samples.",
+            )?,
+            shed: counts(&b.counters(
+                "gatehouse_shed_total",
+                "Requests refused because the gate was saturated, by the figure that said so.",
+                &["cause"],
+            )?),
+            cut: b.counter(
+                "gatehouse_held_responses_cut_total",
+                "Responses cut off because no more bytes may be held for clients that do not take them.",
+            )?,
+        };
         let tunnels = b.gauge("gatehouse_tunnels", "WebSocket tunnels open now.")?;
         let audit_queue = b.gauge("gatehouse_audit_queue_events", "Audit events taken and not yet written.")?;
         let audit_events = b.counters(
@@ -305,6 +331,7 @@ impl Metrics {
             audit: AuditMetrics { queue: audit_queue, events: counts(&audit_events), errors: audit_errors },
             reloads: counts(&reloads),
             held_bytes,
+            load,
             tunnels,
             refusals: [Mode::Enforce, Mode::Detect]
                 .map(|mode| By::new(|reason| refusals.with_label_values(&[reason, mode.text()]))),

@@ -16,12 +16,12 @@ mod log;
 mod metrics;
 
 pub use handles::{
-    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, ReplicaMetrics, RouteMetrics, RuleMetrics,
-    Seconds,
+    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, LoadMetrics, ReplicaMetrics, RouteMetrics,
+    RuleMetrics, Seconds,
 };
 pub use labels::{
     AuditOutcome, CacheStatus, HandshakeOutcome, Label, LimitDecision, ReloadOutcome, ReplicaOutcome,
-    ReputationDecision, ShadowOutcome, WafPhase,
+    ReputationDecision, ShadowOutcome, ShedCause, WafPhase,
 };
 pub use log::{LogFormat, LogSettings, init};
 pub use metrics::{Described, Kind, Metrics};

@@ -229,6 +229,128 @@ async fn http2_readers_that_open_no_window_hold_little_and_are_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_streams_that_the_client_has_us_reset_end_the_connection() {
+    let replica = Replica::start(|_| Answer::Late(Duration::from_millis(200), Box::new(Answer::ok("hello")))).await;
+    let gate = Gate::start(&[replica.address], "").await;
+    let mut client = Frames::open(gate.tls, &[]).await;
+    let mut opened = 0;
+    for i in 0..20_000u32 {
+        let stream = 2 * i + 1;
+        // A window of more than 2^31 - 1 is an error of its stream (RFC 9113 section 6.9.1): we have to reset it.
+        if client.headers(stream, GET, true).await.is_err()
+            || client.send(frames::WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff]).await.is_err()
+        {
+            break;
+        }
+        opened += 1;
+    }
+    client.ended().await;
+    let asked = replica.seen().len();
+    println!("ended after at most {opened} streams; the replica saw {asked}");
+    assert!(asked < 2_000, "{asked}");
+    still_serves(&gate).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_frames_that_ask_for_nothing_end_the_connection() {
+    let replica = Replica::plain().await;
+    let gate = Gate::start(&[replica.address], "").await;
+    for (what, kind, payload) in [
+        ("PING", frames::PING, &[0u8; 8][..]),
+        ("SETTINGS", frames::SETTINGS, &[]),
+        ("PRIORITY", frames::PRIORITY, &[0, 0, 0, 0, 1]),
+    ] {
+        let mut client = Frames::open(gate.tls, &[]).await;
+        let stream = u32::from(kind == frames::PRIORITY);
+        for _ in 0..20_000 {
+            if client.send(kind, 0, stream, payload).await.is_err() {
+                break;
+            }
+        }
+        println!("{what}");
+        client.ended().await;
+    }
+    still_serves(&gate).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_data_after_content_length_0_is_refused() {
+    let replica = Replica::plain().await;
+    let gate = Gate::start(&[replica.address], "[waf]\nenabled = false\n").await;
+    let post: Vec<(&[u8], &[u8])> =
+        GET.iter().map(|(n, v)| (*n, if *n == b":method" { b"POST" } else { *v })).collect();
+    let with = |length: &'static [u8]| [&post[..], &[(&b"content-length"[..], length)]].concat();
+    for (length, body, good) in [(&b"0"[..], &b"hello"[..], false), (b"0", b"", true), (b"5", b"hello", true)] {
+        let mut client = Frames::open(gate.tls, &[]).await;
+        client.headers(1, &with(length), false).await.unwrap();
+        client.send(frames::DATA, frames::END_STREAM, 1, body).await.unwrap();
+        let fate = client.fate(1).await;
+        assert_eq!(!fate.is_refusal(), good, "{fate:?}");
+    }
+    let bodies: Vec<_> = replica.seen().iter().map(|seen| seen.body.len()).collect();
+    assert_eq!(bodies, [0, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_ends_after_its_last_request() {
+    let replica = Replica::plain().await;
+    let more = "[cache]\nenabled = false\n[timeouts]\nkeepalive = \"1s\"\n";
+    let gate = Gate::start_with(&[replica.address], more, |dir| {
+        let path = dir.path().join("gate.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("[server]\n", "[server]\nmax_requests_per_connection = 3\n")).unwrap();
+    })
+    .await;
+    let mut h1 = H1::tls(gate.tls).await;
+    for n in 1..=3 {
+        let reply = h1.get("/", "").await;
+        assert_eq!((reply.status, reply.header("connection") == Some("close")), (200, n == 3), "request {n}");
+    }
+    within("its end", h1.is_closed()).await;
+    let mut client = Frames::open(gate.tls, &[]).await;
+    for n in 0..3 {
+        client.headers(2 * n + 1, GET, true).await.unwrap();
+        assert_eq!(client.fate(2 * n + 1).await, Fate::Status(200));
+    }
+    client.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_saturated_gate_refuses_by_priority_and_says_when_to_come_back() {
+    let replica = Replica::start(|seen| match seen.target() {
+        "/slow" => Answer::Late(Duration::from_secs(3600), Box::new(Answer::ok("never"))),
+        _ => Answer::ok("hello"),
+    })
+    .await;
+    let more = "[overload]\nmax_requests = 4\nretry_after = \"7s\"\n[cache]\nenabled = false\n\
+        [[route]]\nname = \"health\"\npath = \"/health\"\npriority = \"high\"\n\
+        [[route]]\nname = \"extra\"\npath = \"/extra\"\npriority = \"low\"\n";
+    let gate = Gate::start(&[replica.address], more).await;
+    let mut busy = Vec::new();
+    for (n, expected) in [(2.0, [200, 200, 200]), (3.0, [200, 200, 503]), (4.0, [200, 503, 503])] {
+        while gate.metric("gatehouse_requests_in_flight").await < n {
+            let mut h1 = H1::tls(gate.tls).await;
+            h1.write(b"GET /slow HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\n\r\n").await.unwrap();
+            let before = busy.len() as f64;
+            until("it to be taken in", async || gate.metric("gatehouse_requests_in_flight").await > before).await;
+            busy.push(h1);
+        }
+        for (target, status) in ["/health", "/", "/extra"].into_iter().zip(expected) {
+            let mut h1 = H1::tls(gate.tls).await;
+            let reply = h1.get(target, "").await;
+            assert_eq!(reply.status, status, "{target} beside {n}");
+            assert_eq!(reply.header("retry-after"), (status == 503).then_some("7"));
+            // An answer arrives a moment before its request is over.
+            until("it to be over", async || gate.metric("gatehouse_requests_in_flight").await == n).await;
+        }
+    }
+    assert_eq!(gate.metric("gatehouse_shed_total{cause=\"requests\"}").await, 3.0);
+    assert_eq!(H1::try_get(gate.admin, "/livez").await.unwrap().status, 200, "the admin listener is apart");
+    drop(busy);
+    until("room", async || H1::tls(gate.tls).await.get("/", "").await.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_of_1_mb_over_http2_is_refused() {
     let replica = Replica::plain().await;
     let gate = Gate::start(&[replica.address], "").await;

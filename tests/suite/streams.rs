@@ -7,6 +7,73 @@ const ROUTES: &str = "[[route]]\nname = \"ws\"\npath = \"/ws\"\nwebsocket = true
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\nconnection: Upgrade\r\n\
     upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+/// A client's frame with a short text.
+fn frame(text: &str) -> Vec<u8> {
+    let mask = [7, 1, 9, 3];
+    let mut out = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()];
+    out.extend(mask);
+    out.extend(text.bytes().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    out
+}
+
+async fn open_websocket(gate: &Gate) -> H1 {
+    let mut h1 = H1::tls(gate.tls).await;
+    assert_eq!(h1.send(HANDSHAKE).await.status, 101);
+    h1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_survive_a_reload_and_are_told_when_the_gate_goes() {
+    let replica = Replica::start(|seen| match seen.target() {
+        "/ws" => Answer::Echo,
+        "/events" => Answer::Chunks("text/event-stream", vec![(Duration::from_millis(20), "data: tick\n\n"); 10_000]),
+        _ => Answer::ok("x"),
+    })
+    .await;
+    let mut gate = Gate::start_with(&[replica.address], ROUTES, |dir| {
+        let path = dir.path().join("gate.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("drain = \"10s\"", "drain = \"3s\"")).unwrap();
+    })
+    .await;
+    let mut events = H1::tls(gate.tls).await;
+    events.write(b"GET /events HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\n\r\n").await.unwrap();
+    events.read_past(b"data: tick\n\n").await;
+    let mut socket = open_websocket(&gate).await;
+    gate.signal("HUP");
+    gate.reloaded("applied", 0.0).await;
+    socket.write(&frame("hello;")).await.unwrap();
+    assert_eq!(socket.read_past(b";").await[2..], *b"hello;");
+    for _ in 0..100 {
+        events.read_past(b"data: tick\n\n").await;
+    }
+
+    gate.signal("TERM");
+    socket.write(&frame("still here;")).await.unwrap();
+    assert_eq!(socket.read_past(b";").await[2..], *b"still here;", "until the drain is over");
+    // RFC 6455 section 7.4.1: 1001, going away.
+    socket.read_past(&[0x88, 2, 0x03, 0xe9]).await;
+    within("its end", socket.is_closed()).await;
+    assert_eq!(gate.ended().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_that_breaks_the_protocol_is_closed() {
+    let replica = Replica::start(|seen| if seen.target() == "/ws" { Answer::Echo } else { Answer::ok("x") }).await;
+    let gate = Gate::start(&[replica.address], ROUTES).await;
+    for (what, bytes) in [
+        ("no mask", &b"\x81\x05hello"[..]),
+        ("a ping in pieces", b"\x09\x80\0\0\0\0"),
+        ("a reserved opcode", b"\x83\x80\0\0\0\0"),
+    ] {
+        let mut socket = open_websocket(&gate).await;
+        socket.write(bytes).await.unwrap();
+        let told = socket.read_past(&[0x88, 2, 0x03, 0xea]).await;
+        assert_eq!(told.len(), 4, "{what}: nothing of it was sent back");
+        within("its end", socket.is_closed()).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_flow_at_once_with_every_protection_on() {
     let replica = Replica::start(|_| {
@@ -37,8 +104,8 @@ async fn websockets_pass_many_at_once() {
                 assert_eq!(reply.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
                 for round in 0..5 {
                     let text = format!("message {i} {round};");
-                    h1.write(text.as_bytes()).await.unwrap();
-                    assert_eq!(h1.read_past(b";").await, text.as_bytes());
+                    h1.write(&frame(&text)).await.unwrap();
+                    assert_eq!(h1.read_past(b";").await[2..], *text.as_bytes());
                 }
                 h1
             })

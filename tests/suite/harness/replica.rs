@@ -52,7 +52,7 @@ pub(crate) enum Answer {
     Raw(Vec<u8>),
     /// These bytes as they are, then the end.
     RawThenCloses(Vec<u8>),
-    /// 101, then sends back what it gets.
+    /// 101, then sends back every frame it gets.
     Echo,
 }
 
@@ -227,10 +227,17 @@ async fn reply(stream: &mut TcpStream, answer: Answer, request: &Seen, is_head: 
                  sec-websocket-accept: {accept}\r\n\r\n"
             );
             stream.write_all(head.as_bytes()).await.ok()?;
-            let mut buffer = [0; 4096];
+            // Short frames only, each sent back without its mask (RFC 6455 section 5.2).
             loop {
-                let n = stream.read(&mut buffer).await.ok().filter(|n| *n > 0)?;
-                stream.write_all(&buffer[..n]).await.ok()?;
+                let mut head = [0; 6];
+                stream.read_exact(&mut head).await.ok()?;
+                let mut payload = vec![0; usize::from(head[1] & 0x7f)];
+                stream.read_exact(&mut payload).await.ok()?;
+                for (at, byte) in payload.iter_mut().enumerate() {
+                    *byte ^= head[2 + at % 4];
+                }
+                let frame = [&[head[0], head[1] & 0x7f][..], &payload].concat();
+                stream.write_all(&frame).await.ok()?;
             }
         }
     }
