@@ -158,6 +158,8 @@ pub struct Ruleset {
     pub(crate) needs_full_request: bool,
     /// Whether any rule reads FILES_TMP_CONTENT, which costs a copy of the files.
     pub(crate) needs_file_contents: bool,
+    /// Whether any rule counts arguments by their names, so that those have to be kept which it is not shown.
+    pub(crate) counts_named_arguments: bool,
     pub(crate) collections: Arc<Collections>,
     pub(crate) plan: Plan,
     /// The part of phase 1 that is the same for every request, once it has run.
@@ -190,6 +192,7 @@ impl Ruleset {
             removals: Vec::new(),
             needs_full_request: false,
             needs_file_contents: false,
+            counts_named_arguments: false,
             collections: Arc::new(Collections::new(std::time::Duration::from_secs(3600))),
             plan: Plan::default(),
             prelude: None,

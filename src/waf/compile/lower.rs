@@ -42,6 +42,7 @@ pub(super) fn lower(draft: Draft, files: &dyn Files, report: &mut Report) -> Rul
         removals: Vec::new(),
         needs_full_request: false,
         needs_file_contents: false,
+        counts: (false, false),
     };
     let mut phases: [Vec<usize>; 5] = Default::default();
     for (number, rule) in draft.rules.iter().enumerate() {
@@ -101,6 +102,8 @@ struct Lowering<'a> {
     removals: Vec<TargetRemoval>,
     needs_full_request: bool,
     needs_file_contents: bool,
+    /// Whether a rule counts arguments, and whether one counts some of them by name.
+    counts: (bool, bool),
 }
 
 /// The actions of a head, defaults applied, the last of each kind winning.
@@ -360,6 +363,10 @@ impl Lowering<'_> {
             if let (Variable::Tx, Selector::Name(name)) = (variable, &selector) {
                 self.tx.intern(name);
             }
+            if target.counted && variable.is_argument() {
+                self.counts.0 = true;
+                self.counts.1 |= !matches!(selector, Selector::All) || !exclusions.is_empty();
+            }
             // The slots are filled in at the end, when all names are known.
             targets.push(Target { variable, counted: target.counted, selector, slots: Box::default(), exclusions });
         }
@@ -556,6 +563,8 @@ impl Lowering<'_> {
         }
         let idle = Duration::from_secs(settings.collection_timeout);
         let plan = Plan::build(&rules, &self.links, &self.operators, &phases);
+        let removed = self.counts.0 && self.removals.iter().any(|removal| removal.variable.is_argument());
+        let counts_named_arguments = self.counts.1 || removed;
         Ruleset {
             settings,
             infos,
@@ -569,6 +578,7 @@ impl Lowering<'_> {
             removals: self.removals,
             needs_full_request: self.needs_full_request,
             needs_file_contents: self.needs_file_contents,
+            counts_named_arguments,
             collections: Arc::new(Collections::new(idle)),
             plan,
             prelude: None,

@@ -24,12 +24,10 @@ pub(super) fn read(
     let length = texts.add(body.len().to_string().as_bytes());
     message.set(Variable::RequestBodyLength, Some(length));
     // A body that is one value is nothing else beside.
-    if let Some((fields, notes)) = &mut known
-        && let Some(purpose) = &fields.body
-        && fields::whole(purpose, body, notes)
-    {
-        return None;
-    }
+    let hidden = match &mut known {
+        Some((fields, notes)) => fields.body.as_ref().is_some_and(|purpose| fields::whole(purpose, body, notes)),
+        None => false,
+    };
     // A raw body beside its parsed fields would be looked at twice, and differently: only a form has both.
     let raw = match state.processor {
         Some(Processor::UrlEncoded) => true,
@@ -37,10 +35,15 @@ pub(super) fn read(
         Some(_) => false,
     };
     if raw {
-        let text = texts.add_owned(body.to_vec());
-        message.set(Variable::RequestBody, Some(text));
+        match known.as_mut().filter(|_| hidden) {
+            Some((_, notes)) => fields::without_body(message, texts, notes),
+            None => {
+                let text = texts.add_owned(body.to_vec());
+                message.set(Variable::RequestBody, Some(text));
+            }
+        }
     }
-    if body.is_empty() {
+    if body.is_empty() || hidden {
         return None;
     }
     match state.processor? {
@@ -53,7 +56,7 @@ pub(super) fn read(
             } else if let Some((fields, notes)) = known
                 && fields::form(fields, message, texts, notes)
             {
-                message.set(Variable::RequestBody, None);
+                fields::without_body(message, texts, notes);
             }
             form.error
         }
@@ -64,7 +67,8 @@ pub(super) fn read(
                 ..json::JsonLimits::default()
             };
             if let Some((fields, notes)) = known {
-                return fields::document(fields, body, &limits, message, texts, notes);
+                let by_name = rules.counts_named_arguments;
+                return fields::document(fields, body, &limits, message, texts, notes, by_name);
             }
             let fields = json::flatten(body, &limits);
             arguments(message, texts, fields.args);

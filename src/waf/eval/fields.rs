@@ -149,6 +149,10 @@ pub struct FieldNote {
     pub name: String,
     /// Whether the verdict is on the name, which the policy does not know.
     pub of_name: bool,
+    /// Whether the policy describes the field; else its class is that of all others of its place.
+    pub described: bool,
+    /// Whether the rules are not shown its value, or the name where the verdict is on that.
+    pub hidden: bool,
     /// What came of it.
     pub verdict: FieldVerdict,
     purpose: Arc<Purpose>,
@@ -158,6 +162,18 @@ impl FieldNote {
     /// The class, as the policy spells it.
     pub fn class(&self) -> &str {
         self.purpose.spec()
+    }
+
+    /// What kind of class it is: `typed`, `short`, `free`, `opaque`, or the policy's own word, `scored` or `refuse`.
+    pub fn kind(&self) -> &'static str {
+        match self.purpose.expect() {
+            Expect::Class(Class::Typed(_)) => "typed",
+            Expect::Class(Class::Short(_)) => "short",
+            Expect::Class(Class::Free(_)) => "free",
+            Expect::Class(Class::Opaque(_)) => "opaque",
+            Expect::Scored => "scored",
+            Expect::Refuse => "refuse",
+        }
     }
 }
 
@@ -209,6 +225,8 @@ pub(super) struct Notes {
     fitting: usize,
     /// Bytes of text that were read closely.
     read: usize,
+    /// Texts around fields that nothing is left of, or of whose query nothing is.
+    pub(super) emptied: Vec<Variable>,
 }
 
 impl Notes {
@@ -218,10 +236,12 @@ impl Notes {
         attack.or_else(|| self.noted.iter().find(|note| note.verdict.refuses()))
     }
 
-    /// Notes a verdict on a value; whether it need not be shown.
-    fn value(&mut self, place: FieldPlace, name: &[u8], purpose: &Arc<Purpose>, verdict: FieldVerdict) -> bool {
-        let hide = verdict == FieldVerdict::Fits && !matches!(purpose.expect(), Expect::Scored);
-        self.note(place, name, false, purpose, verdict);
+    /// Notes a verdict on a value; whether it need not be shown. Header fields and paths always are.
+    fn value(&mut self, field: Place<'_>, purpose: &Arc<Purpose>, verdict: FieldVerdict) -> bool {
+        let hide = verdict == FieldVerdict::Fits
+            && !matches!(purpose.expect(), Expect::Scored)
+            && !matches!(field.place, FieldPlace::Header | FieldPlace::Path);
+        self.note(field, About { of_name: false, hidden: hide }, purpose, verdict);
         hide
     }
 
@@ -277,12 +297,13 @@ impl Notes {
         }
         let hide = verdict == FieldVerdict::Fits && !matches!(purpose.expect(), Expect::Scored);
         if verdict != FieldVerdict::Fits {
-            self.note(place, name, true, purpose, verdict);
+            let field = Place { place, name, described: false };
+            self.note(field, About { of_name: true, hidden: hide }, purpose, verdict);
         }
         hide
     }
 
-    fn note(&mut self, place: FieldPlace, name: &[u8], of_name: bool, purpose: &Arc<Purpose>, verdict: FieldVerdict) {
+    fn note(&mut self, field: Place<'_>, about: About, purpose: &Arc<Purpose>, verdict: FieldVerdict) {
         let fits = verdict == FieldVerdict::Fits;
         // What a request is refused for is kept whatever else there is, an attack whatever else does not fit.
         let most = match verdict {
@@ -294,22 +315,44 @@ impl Notes {
             return;
         }
         self.fitting += usize::from(fits);
+        let Place { place, name, described } = field;
+        let About { of_name, hidden } = about;
         let name = String::from_utf8_lossy(name.get(..NAME_BYTES).unwrap_or(name)).into_owned();
-        self.noted.push(FieldNote { place, name, of_name, verdict, purpose: Arc::clone(purpose) });
+        self.noted.push(FieldNote { place, name, of_name, described, hidden, verdict, purpose: Arc::clone(purpose) });
     }
+}
+
+/// Which field, and whether the policy describes it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    place: FieldPlace,
+    name: &'a [u8],
+    described: bool,
+}
+
+impl<'a> Place<'a> {
+    fn described(place: FieldPlace, name: &'a [u8]) -> Self {
+        Self { place, name, described: true }
+    }
+}
+
+/// What a verdict is on, and what follows from it.
+struct About {
+    of_name: bool,
+    hidden: bool,
 }
 
 /// A parameter in the path.
 pub(super) fn path(notes: &mut Notes, name: &str, value: &[u8], purpose: &Arc<Purpose>) {
     let verdict = notes.judge(purpose, value);
-    notes.value(FieldPlace::Path, name.as_bytes(), purpose, verdict);
+    notes.value(Place::described(FieldPlace::Path, name.as_bytes()), purpose, verdict);
 }
 
-/// Query parameters, header fields and cookies.
-pub(super) fn head(fields: &Fields, message: &mut Message, texts: &mut Texts, notes: &mut Notes) {
+/// Query parameters, header fields and cookies. `whole`: nothing of the query is left that is no parameter.
+pub(super) fn head(fields: &Fields, message: &mut Message, texts: &mut Texts, notes: &mut Notes, whole: bool) {
     let all = named(&fields.query, FieldPlace::Query, &mut message.args_get, texts, notes);
-    if all {
-        without_query(message, texts);
+    if all && whole {
+        without_query(message, texts, notes);
     }
     for field in &message.request_headers {
         let (name, value) = (texts.get(field.name), texts.get(field.value));
@@ -319,8 +362,9 @@ pub(super) fn head(fields: &Fields, message: &mut Message, texts: &mut Texts, no
         }
         let purpose = fields.headers.purpose(name);
         let verdict = notes.judge(purpose, value);
-        notes.value(FieldPlace::Header, name, purpose, verdict);
-        if !fields.headers.knows(name) {
+        let described = fields.headers.knows(name);
+        notes.value(Place { place: FieldPlace::Header, name, described }, purpose, verdict);
+        if !described {
             notes.name(FieldPlace::Header, name, purpose);
         }
     }
@@ -337,15 +381,16 @@ fn named(table: &Table, place: FieldPlace, fields: &mut [Field], texts: &Texts, 
         let (name, value) = (texts.get(field.name), texts.get(field.value));
         let purpose = table.purpose(name);
         let verdict = notes.judge(purpose, value);
-        field.hidden.value = notes.value(place, name, purpose, verdict);
-        field.hidden.name = table.knows(name) || notes.name(place, name, purpose);
+        let described = table.knows(name);
+        field.hidden.value = notes.value(Place { place, name, described }, purpose, verdict);
+        field.hidden.name = described || notes.name(place, name, purpose);
         all &= field.hidden.value && field.hidden.name;
     }
     all
 }
 
 /// What is left of the request line when nothing in the query need be shown.
-fn without_query(message: &mut Message, texts: &mut Texts) {
+fn without_query(message: &mut Message, texts: &mut Texts, notes: &mut Notes) {
     if message.single(Variable::QueryString).is_none_or(|query| texts.get(query).is_empty()) {
         return;
     }
@@ -355,13 +400,24 @@ fn without_query(message: &mut Message, texts: &mut Texts) {
         let Some(id) = message.single(variable) else { continue };
         let text = texts.get(id);
         let Some(at) = memchr::memchr(b'?', text) else { continue };
-        let behind = stop.and_then(|stop| memchr::memrchr(stop, text)).filter(|stop| *stop > at);
+        // A fragment is no part of the query: it stays.
+        let fragment = memchr::memchr(b'#', text.get(at..).unwrap_or_default()).map(|after| at + after);
+        let behind = fragment.or_else(|| stop.and_then(|stop| memchr::memrchr(stop, text)).filter(|stop| *stop > at));
         let rest = behind.and_then(|behind| text.get(behind..)).unwrap_or_default();
         let kept = [text.get(..at).unwrap_or_default(), rest].concat();
         message.set(variable, Some(texts.add_owned(kept)));
+        notes.emptied.push(variable);
     }
     let nothing = texts.add(b"");
     message.set(Variable::QueryString, Some(nothing));
+    notes.emptied.push(Variable::QueryString);
+}
+
+/// The raw body, where nothing of it need be shown: it is there, and empty.
+pub(super) fn without_body(message: &mut Message, texts: &mut Texts, notes: &mut Notes) {
+    let nothing = texts.add(b"");
+    message.set(Variable::RequestBody, Some(nothing));
+    notes.emptied.push(Variable::RequestBody);
 }
 
 /// Fields of a form; whether nothing of them need be shown.
@@ -372,7 +428,7 @@ pub(super) fn form(fields: &Fields, message: &mut Message, texts: &Texts, notes:
 /// The whole body, where it is one value; whether it need not be shown.
 pub(super) fn whole(purpose: &Arc<Purpose>, body: &[u8], notes: &mut Notes) -> bool {
     let verdict = notes.judge(purpose, body);
-    notes.value(FieldPlace::Body, b"body", purpose, verdict)
+    notes.value(Place::described(FieldPlace::Body, b"body"), purpose, verdict)
 }
 
 /// An uploaded file; whether its name need not be shown. `nth` counts the files of that field from 0.
@@ -381,12 +437,13 @@ pub(super) fn file(fields: &Fields, file: &FilePart, body: &[u8], nth: usize, no
     let Some(part) = fields.parts.get(&file.field) else {
         let other = fields.parts.other();
         let verdict = notes.judge(other, content).or(|| notes.text(&file.filename));
-        notes.value(FieldPlace::File, &file.field, other, verdict);
+        notes.value(Place { place: FieldPlace::File, name: &file.field, described: false }, other, verdict);
         notes.name(FieldPlace::File, &file.field, other);
         return false;
     };
     let verdict = notes.judge(&part.name, &file.filename);
-    let hide = notes.value(FieldPlace::File, &file.field, &part.name, verdict);
+    let field = Place::described(FieldPlace::File, &file.field);
+    let hide = notes.value(field, &part.name, verdict);
     let declared = file.headers.iter().find_map(|line| {
         let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
         name.eq_ignore_ascii_case(b"content-type").then(|| value.get(1..).unwrap_or_default().trim_ascii())
@@ -403,12 +460,12 @@ pub(super) fn file(fields: &Fields, file: &FilePart, body: &[u8], nth: usize, no
     } else {
         notes.judge(&part.content, content)
     };
-    notes.value(FieldPlace::File, &file.field, &part.content, verdict);
+    notes.value(field, &part.content, verdict);
     hide
 }
 
 /// Reads a JSON document and judges what it holds. What has to be shown becomes arguments. Returns why it could not be
-/// read whole.
+/// read whole. `by_name`: the names of what is not shown are asked for, to be counted.
 pub(super) fn document(
     fields: &Fields,
     body: &[u8],
@@ -416,8 +473,10 @@ pub(super) fn document(
     message: &mut Message,
     texts: &mut Texts,
     notes: &mut Notes,
+    by_name: bool,
 ) -> Option<String> {
-    let mut judge = Judge { tree: &fields.json, keys: HashSet::new(), shown: 0, limits, message, texts, notes };
+    let (tree, keys) = (&fields.json, HashSet::new());
+    let mut judge = Judge { tree, keys, shown: 0, arguments: 0, by_name, limits, message, texts, notes };
     json::read(body, limits.depth, &mut judge).map(|fault| format!("JSON parsing error: {fault}"))
 }
 
@@ -425,8 +484,10 @@ struct Judge<'t, 'm> {
     tree: &'t JsonTree,
     /// Objects by number, each with its keys' hashes.
     keys: HashSet<(usize, u64)>,
-    /// Bytes that are shown.
+    /// Bytes that are shown, and arguments.
     shown: usize,
+    arguments: usize,
+    by_name: bool,
     limits: &'m json::JsonLimits,
     message: &'m mut Message,
     texts: &'m mut Texts,
@@ -439,18 +500,39 @@ impl Judge<'_, '_> {
         if self.shown > self.limits.flattened {
             return Err(format!("names and values take more than {} bytes", self.limits.flattened));
         }
-        if self.message.args_post.len() >= self.limits.args {
+        if self.arguments >= self.limits.args {
             return Err(format!("the limit of {} arguments (SecArgumentsLimit) is reached", self.limits.args));
         }
+        self.arguments += 1;
         let mut field = Field::shown(self.texts.add(path), self.texts.add(value));
-        field.hidden.name = !name;
+        // A name that is shown stands before its value, which is an argument of its own or hidden.
+        (field.hidden.name, field.hidden.value, field.hidden.again) = (!name, name, name);
         self.message.args_post.push(field);
         Ok(())
     }
 
+    /// What rules count of a value that they are not shown.
+    fn hide(&mut self, path: &[u8], size: usize) {
+        if self.by_name && self.message.args_post.len() < self.limits.args {
+            let mut field = Field::shown(self.texts.add(path), self.texts.add(b""));
+            (field.hidden.name, field.hidden.value) = (true, true);
+            self.message.args_post.push(field);
+            self.message.unlisted_bytes = self.message.unlisted_bytes.saturating_add(size);
+        } else {
+            self.message.unlisted += 1;
+            self.message.unlisted_bytes = self.message.unlisted_bytes.saturating_add(path.len() + size);
+        }
+    }
+
     fn misplaced(&mut self, place: Node<'_>, path: &[u8], kind: &str) {
         let verdict = FieldVerdict::Misfit(format!("is {kind}, not {}", place.kinds()));
-        self.notes.value(FieldPlace::Json, path, place.purpose(), verdict);
+        self.judged(place, path, verdict);
+    }
+
+    /// Notes a verdict; whether the value need not be shown.
+    fn judged(&mut self, place: Node<'_>, path: &[u8], verdict: FieldVerdict) -> bool {
+        let field = Place { place: FieldPlace::Json, name: path, described: place.is_described() };
+        self.notes.value(field, place.purpose(), verdict)
     }
 }
 
@@ -484,7 +566,15 @@ impl<'t> json::Visitor for Judge<'t, '_> {
         Ok(())
     }
 
-    fn closes(&mut self, _: Node<'t>, _: &[u8], _: Container) -> Result<(), json::Fault> {
+    fn closes(&mut self, _: Node<'t>, path: &[u8], container: Container) -> Result<(), json::Fault> {
+        // As without a policy: an argument for what is empty, and for an array behind a key.
+        match container {
+            Container { members: 0, whole: false, .. } => self.hide(path, 0),
+            Container { kind: Kind::Array, named: true, members: members @ 1.., .. } => {
+                self.hide(path, members.to_string().len());
+            }
+            _ => {}
+        }
         Ok(())
     }
 
@@ -501,11 +591,12 @@ impl<'t> json::Visitor for Judge<'t, '_> {
             self.misplaced(place, path, word);
             let verdict = self.notes.text(&value);
             if verdict.refuses() {
-                self.notes.value(FieldPlace::Json, path, purpose, verdict);
+                self.judged(place, path, verdict);
             }
             return self.show(path, false, &value);
         }
         if kind == Kind::Null {
+            self.hide(path, 0);
             return Ok(());
         }
         let endless = kind == Kind::Number
@@ -515,7 +606,8 @@ impl<'t> json::Visitor for Judge<'t, '_> {
         } else {
             self.notes.judge(purpose, &value)
         };
-        if self.notes.value(FieldPlace::Json, path, purpose, verdict) {
+        if self.judged(place, path, verdict) {
+            self.hide(path, value.len());
             return Ok(());
         }
         self.show(path, false, &value)

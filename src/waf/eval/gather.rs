@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::message::Message;
+use super::message::{Message, Which};
 use super::state::{Held, Matched, State};
 use super::texts::{TextId, Texts};
 use super::{Connection, clock};
@@ -68,6 +68,8 @@ pub(super) struct View<'a> {
     pub(super) message: &'a Message,
     pub(super) texts: &'a Texts,
     pub(super) state: &'a State,
+    /// Whether what rules are not shown is gathered too: to be counted, never to be read.
+    pub(super) which: Which,
 }
 
 impl<'a> View<'a> {
@@ -171,7 +173,7 @@ impl<'a> View<'a> {
                 }
             }
             Variable::Rule => self.rule(selector, into),
-            _ => self.message.each(variable, |name, value| {
+            _ => self.message.each(variable, self.which, |name, value| {
                 if selector.takes(self.texts.get(name)) {
                     into.items.push(Item { key: Spot::Text(name), value: Spot::Text(value) });
                 }

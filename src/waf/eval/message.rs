@@ -22,6 +22,17 @@ impl Field {
 pub(super) struct Hidden {
     pub(super) name: bool,
     pub(super) value: bool,
+    /// It is no field of its own, but the name of the next one, and not to be counted.
+    pub(super) again: bool,
+}
+
+/// Which members of a collection are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those that rules see.
+    Shown,
+    /// All that the message has, to be counted.
+    All,
 }
 
 /// A file of a multipart body.
@@ -42,6 +53,9 @@ pub(super) struct Message {
     singles: Vec<Option<TextId>>,
     pub(super) args_get: Vec<Field>,
     pub(super) args_post: Vec<Field>,
+    /// Arguments of the body that are hidden and not in the list, and the bytes of hidden ones that are in no text here.
+    pub(super) unlisted: usize,
+    pub(super) unlisted_bytes: usize,
     pub(super) cookies: Vec<Field>,
     pub(super) request_headers: Vec<Field>,
     pub(super) response_headers: Vec<Field>,
@@ -57,6 +71,8 @@ impl Message {
             singles: vec![None; Variable::ALL.len()],
             args_get: Vec::new(),
             args_post: Vec::new(),
+            unlisted: 0,
+            unlisted_bytes: 0,
             cookies: Vec::new(),
             request_headers: Vec::new(),
             response_headers: Vec::new(),
@@ -78,9 +94,13 @@ impl Message {
     }
 
     /// Calls `take` with the name and value of each member of a collection of the message, in order.
-    pub(super) fn each(&self, variable: Variable, mut take: impl FnMut(TextId, TextId)) {
-        let mut values = |fields: &[Field]| {
-            fields.iter().filter(|f| !f.hidden.value).for_each(|f| take(f.name, f.value));
+    pub(super) fn each(&self, variable: Variable, which: Which, mut take: impl FnMut(TextId, TextId)) {
+        let all = which == Which::All;
+        let value = |f: &&Field| if all { !f.hidden.again } else { !f.hidden.value };
+        let name = |f: &&Field| if all { !f.hidden.again } else { !f.hidden.name };
+        let mut values = |fields: &[Field]| fields.iter().filter(value).for_each(|f| take(f.name, f.value));
+        let names = |fields: &[Field], take: &mut dyn FnMut(TextId, TextId)| {
+            fields.iter().filter(name).for_each(|f| take(f.name, f.name));
         };
         match variable {
             Variable::Args => {
@@ -93,23 +113,34 @@ impl Message {
             Variable::RequestHeaders => values(&self.request_headers),
             Variable::ResponseHeaders => values(&self.response_headers),
             Variable::MultipartPartHeaders => values(&self.part_headers),
-            Variable::ArgsNames => names(self.args_get.iter().chain(&self.args_post), take),
-            Variable::ArgsGetNames => names(self.args_get.iter(), take),
-            Variable::ArgsPostNames => names(self.args_post.iter(), take),
-            Variable::RequestCookiesNames => names(self.cookies.iter(), take),
-            Variable::RequestHeadersNames => names(self.request_headers.iter(), take),
-            Variable::ResponseHeadersNames => names(self.response_headers.iter(), take),
+            Variable::ArgsNames => {
+                names(&self.args_get, &mut take);
+                names(&self.args_post, &mut take);
+            }
+            Variable::ArgsGetNames => names(&self.args_get, &mut take),
+            Variable::ArgsPostNames => names(&self.args_post, &mut take),
+            Variable::RequestCookiesNames => names(&self.cookies, &mut take),
+            Variable::RequestHeadersNames => names(&self.request_headers, &mut take),
+            Variable::ResponseHeadersNames => names(&self.response_headers, &mut take),
             Variable::Files | Variable::MultipartFilename => {
-                self.files.iter().filter(|f| !f.hidden).for_each(|f| take(f.field, f.filename));
+                self.files.iter().filter(|f| all || !f.hidden).for_each(|f| take(f.field, f.filename));
             }
             Variable::FilesNames | Variable::MultipartName => {
-                self.files.iter().filter(|f| !f.hidden).for_each(|f| take(f.field, f.field));
+                self.files.iter().filter(|f| all || !f.hidden).for_each(|f| take(f.field, f.field));
             }
             Variable::FilesSizes => self.files.iter().for_each(|f| take(f.field, f.size)),
             Variable::FilesTmpContent => {
                 self.files.iter().filter_map(|f| Some((f.field, f.content?))).for_each(|(n, c)| take(n, c));
             }
             _ => {}
+        }
+    }
+
+    /// How many members of a collection are in no list, for nothing is shown of them and none is asked for by name.
+    pub(super) fn unlisted(&self, variable: Variable) -> usize {
+        match variable {
+            Variable::Args | Variable::ArgsPost | Variable::ArgsNames | Variable::ArgsPostNames => self.unlisted,
+            _ => 0,
         }
     }
 
@@ -122,10 +153,6 @@ impl Message {
     pub(super) fn response_header(&self, texts: &Texts, name: &str) -> Option<TextId> {
         find(&self.response_headers, texts, name)
     }
-}
-
-fn names<'a>(fields: impl Iterator<Item = &'a Field>, mut take: impl FnMut(TextId, TextId)) {
-    fields.filter(|f| !f.hidden.name).for_each(|f| take(f.name, f.name));
 }
 
 fn find(fields: &[Field], texts: &Texts, name: &str) -> Option<TextId> {

@@ -176,6 +176,11 @@ impl Transaction {
         &self.notes.noted
     }
 
+    /// The variables that hold fields as they were sent and of which rules are shown nothing, or nothing of the query.
+    pub fn emptied(&self) -> &[Variable] {
+        &self.notes.emptied
+    }
+
     /// The field that the request should be refused for, if there is one.
     pub fn field_refusal(&self) -> Option<&FieldNote> {
         self.notes.refusal()
@@ -198,7 +203,7 @@ impl Transaction {
         let (message, texts) = (&mut self.message, &mut self.texts);
         self.query_error = request::query(message, texts, settings.argument_separator, settings.arguments_limit);
         if let Some(fields) = &self.fields {
-            fields::head(fields, message, texts, &mut self.notes);
+            fields::head(fields, message, texts, &mut self.notes, self.query_error.is_none());
         }
         request::combined_size(message, texts);
         if rules.needs_full_request {

@@ -163,7 +163,9 @@ pub(super) fn query(message: &mut Message, texts: &mut Texts, separator: u8, mos
 /// ARGS_COMBINED_SIZE from the arguments known so far.
 pub(super) fn combined_size(message: &mut Message, texts: &mut Texts) {
     let fields = message.args_get.iter().chain(&message.args_post);
+    let fields = fields.filter(|f| !f.hidden.again);
     let size: usize = fields.map(|f| texts.get(f.name).len() + texts.get(f.value).len()).sum();
+    let size = size.saturating_add(message.unlisted_bytes);
     let text = texts.add(size.to_string().as_bytes());
     message.set(Variable::ArgsCombinedSize, Some(text));
 }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use super::cost::Counter;
 use super::expand::MAX_EXPANSION;
 use super::gather::{Gathered, Item, Spot, View, count};
-use super::message::Message;
+use super::message::{Message, Which};
 use super::outcome::{Disruption, Interruption, MAX_LOGGED_BYTES, Outcome, RuleMatch};
 use super::prelude::Prelude;
 use super::screened::Screened;
@@ -100,6 +100,7 @@ impl<'a> Run<'a> {
             message: self.message,
             texts: self.texts,
             state: self.state,
+            which: Which::Shown,
         }
     }
 
@@ -283,10 +284,16 @@ impl<'a> Run<'a> {
         let mut matched = false;
         for target in &link.targets {
             gathered.clear();
-            self.view().gather(target.variable, &target.selector, &target.slots, &mut gathered);
+            let which = if target.counted { Which::All } else { Which::Shown };
+            let view = View { which, ..self.view() };
+            view.gather(target.variable, &target.selector, &target.slots, &mut gathered);
             self.exclude(target, &mut gathered);
             if target.counted {
-                let number = gathered.items.len();
+                let unlisted = match target.selector {
+                    Selector::All => self.message.unlisted(target.variable),
+                    _ => 0,
+                };
+                let number = gathered.items.len() + unlisted;
                 gathered.clear();
                 count(number, &mut gathered.bytes);
                 gathered.items.push(Item { key: Spot::None, value: Spot::Here(0, gathered.bytes.len()) });

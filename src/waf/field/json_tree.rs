@@ -377,6 +377,11 @@ impl<'a> Node<'a> {
         self.place.named(key).is_some()
     }
 
+    /// Whether the policy describes this place; else it is one of all others.
+    pub fn is_described(self) -> bool {
+        !std::ptr::eq(self.place, &self.tree.default)
+    }
+
     /// What a scalar here is held against.
     pub fn expect(self) -> Expect<'a> {
         self.place.purpose.expect()

@@ -43,6 +43,19 @@ macro_rules! variables {
                 }
             }
 
+            /// Whether its members are arguments or their names.
+            pub(crate) fn is_argument(self) -> bool {
+                matches!(
+                    self,
+                    Variable::Args
+                        | Variable::ArgsGet
+                        | Variable::ArgsPost
+                        | Variable::ArgsNames
+                        | Variable::ArgsGetNames
+                        | Variable::ArgsPostNames
+                )
+            }
+
             /// What it holds.
             pub fn shape(self) -> Shape {
                 match self {

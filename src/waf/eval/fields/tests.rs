@@ -219,12 +219,119 @@ fn the_worst_is_told_and_little_is_kept() {
 fn what_refuses_is_kept_whatever_came_before() {
     let purpose = purpose("uuid");
     let mut notes = Notes::default();
+    let field = Place::described(FieldPlace::Query, b"a");
     let mut note = |verdict: &FieldVerdict, times: usize| {
-        (0..times).for_each(|_| notes.note(FieldPlace::Query, b"a", false, &purpose, verdict.clone()));
+        (0..times).for_each(|_| notes.note(field, About { of_name: false, hidden: false }, &purpose, verdict.clone()));
         (notes.noted.len(), notes.refusal().map(|note| note.verdict.as_str()))
     };
     assert_eq!(note(&FieldVerdict::Fits, 500), (MOST_FITTING, None));
     assert_eq!(note(&FieldVerdict::Doubtful(Vec::new()), 500), (MOST_NOTED, None));
     assert_eq!(note(&FieldVerdict::Misfit("no".into()), 500), (96, Some("misfit")));
     assert_eq!(note(&FieldVerdict::Attack(Vec::new()), 500), (128, Some("attack")));
+}
+
+/// What rules count, with the fields judged and without.
+#[test]
+fn counts_are_those_of_the_message_whatever_is_hidden() {
+    const COUNTS: &[&str] = &[
+        "&ARGS",
+        "&ARGS_GET",
+        "&ARGS_POST",
+        "&ARGS_NAMES",
+        "&ARGS_POST_NAMES",
+        "&ARGS:status",
+        "&ARGS:json.meta.a",
+        "&ARGS:/^json/",
+        "&ARGS|!ARGS:q",
+        "&REQUEST_COOKIES",
+        "&REQUEST_COOKIES:sid",
+        "&REQUEST_COOKIES_NAMES",
+        "&REQUEST_HEADERS:If-None-Match",
+        "&REQUEST_HEADERS",
+        "&FILES",
+        "&FILES_NAMES",
+        "&QUERY_STRING",
+        "&REQUEST_BODY",
+        "ARGS_COMBINED_SIZE",
+        "FILES_COMBINED_SIZE",
+        "REQUEST_BODY_LENGTH",
+    ];
+    // Rules that count by name make the names be kept; both ways have to give the same.
+    for counted in [COUNTS, &COUNTS[..5], &COUNTS[9..]] {
+        let rule = |(index, target): (usize, &&str)| {
+            let id = 100 + index;
+            format!("SecRule {target} \"@ge 0\" \"id:{id},phase:2,pass,log,msg:'%{{MATCHED_VAR}}'\"\n")
+        };
+        let head = "SecRuleEngine On\nSecRequestBodyAccess On\n\
+            SecRule REQUEST_HEADERS:Content-Type \"@contains json\" \
+            \"id:1,phase:1,pass,nolog,ctl:requestBodyProcessor=JSON\"\n";
+        let text = head.to_owned() + &counted.iter().enumerate().map(rule).collect::<String>();
+        let source = Source { name: "t.conf".into(), text };
+        let (rules, _) = Ruleset::compile(&[source], &Memory::default()).unwrap();
+        let rules = Arc::new(rules);
+        let count = |judged: bool, target: &str, headers: &[(&str, &str)], body: &str| -> Vec<(u64, String)> {
+            let mut transaction = Transaction::new(Arc::clone(&rules), None, Connection::nobody());
+            if judged {
+                transaction.hold_against(Arc::new(fields()));
+            }
+            transaction.request_line(b"POST", target.as_bytes(), b"HTTP/1.1");
+            for (name, value) in headers {
+                transaction.request_header(name.as_bytes(), value.as_bytes());
+            }
+            transaction.request_headers_done();
+            transaction.request_body(body.as_bytes());
+            transaction.outcome().matches.iter().map(|matched| (matched.id, matched.msg.clone())).collect()
+        };
+        let form = ("Content-Type", "application/x-www-form-urlencoded");
+        let multipart = ("Content-Type", "multipart/form-data; boundary=b");
+        let upload = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.md\"\r\n\
+            Content-Type: text/plain\r\n\r\nx\r\n--b\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nAnn\r\n--b--\r\n";
+        let cookies = ("Cookie", "sid=00ff; theme=dark; sid=11");
+        for (target, headers, body) in [
+            ("/?status=todo&q=fish&new=1&q=x", &[cookies, ("If-None-Match", "\"a\""), ("X-Any", "1")][..], ""),
+            ("/?status=todo", &[form], "name=Ann&note=prose&other=1"),
+            ("/?status=nothing&q='+or+1=1--", &[form], "name=Ann&note=prose"),
+            (
+                "/?q=1",
+                &[JSON],
+                r#"{"title":"a","n":9,"status":null,"meta":{"a":[1,"x",{"b":[]}],"c":{}},"new":"<b>","tags":["a","b"]}"#,
+            ),
+            ("/", &[JSON], r#"{"<script>alert(1)</script>":"a","x;y":"' or 1=1--"}"#),
+            ("/", &[JSON], "[]"),
+            ("/", &[multipart], upload),
+        ] {
+            let (judged, plain) = (count(true, target, headers, body), count(false, target, headers, body));
+            assert_eq!(judged, plain, "{target} {body}");
+            assert!(plain.len() >= counted.len() - 2, "{plain:?}");
+        }
+    }
+}
+
+#[test]
+fn the_path_is_seen_whatever_becomes_of_the_query() {
+    const PATHS: &str = r#"
+SecRuleEngine On
+SecRule REQUEST_URI_RAW "@rx ^[^?#]*/([A-Za-z0-9+]*=)(?:[?#]|$)" "id:1,phase:2,pass,log,capture,msg:'%{TX.1}'"
+SecRule REQUEST_URI_RAW "@rx ^(?:/[\w.~-]*)*/([^/?#]*[^\w.~/?#-][^/?#]*)" "id:2,phase:2,pass,log,capture,msg:'%{TX.1}'"
+SecRule REQUEST_URI_RAW|REQUEST_LINE "@contains #" "id:3,phase:2,pass,log,msg:'fragment'"
+SecRule REQUEST_LINE "@endsWith HTTP/1.1" "id:4,phase:2,pass,log,msg:'line'"
+"#;
+    let source = Source { name: "t.conf".into(), text: PATHS.into() };
+    let (rules, _) = Ruleset::compile(&[source], &Memory::default()).unwrap();
+    let rules = Arc::new(rules);
+    for target in ["/a/JyBvciAx=?status=todo", "/a/x%27;y?status=todo", "/a?status=todo#<script>", "/a?status=todo"] {
+        let see = |judged: bool| -> Vec<(u64, String)> {
+            let mut transaction = Transaction::new(Arc::clone(&rules), None, Connection::nobody());
+            if judged {
+                transaction.hold_against(Arc::new(fields()));
+            }
+            transaction.request_line(b"GET", target.as_bytes(), b"HTTP/1.1");
+            transaction.request_headers_done();
+            transaction.request_body(b"");
+            assert_eq!(judged, !transaction.emptied().is_empty());
+            transaction.outcome().matches.iter().map(|matched| (matched.id, matched.msg.clone())).collect()
+        };
+        assert_eq!(see(true), see(false), "{target}");
+        assert!(!see(true).is_empty());
+    }
 }
