@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The version of the Elastic Common Schema the keys follow.
 const ECS_VERSION: &str = "8.17.0";
@@ -44,6 +44,37 @@ pub(super) fn line(event: &Event, redactor: &Redactor, max_event: usize, out: &m
         Err(_) => out.truncate(before),
     }
     written
+}
+
+/// Writes a line that says how many events were lost since the last such line, with the keys that tools rely on.
+///
+/// # Errors
+///
+/// None that its own values can cause.
+pub(super) fn loss(events: u64, at: SystemTime, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    let line = serde_json::json!({
+        "@timestamp": timestamp(at),
+        "ecs": { "version": ECS_VERSION },
+        "event": {
+            "kind": "event",
+            "category": ["process"],
+            "type": ["error"],
+            "action": Action::Error.as_str(),
+            "outcome": "failure",
+            "module": "gatehouse",
+            "dataset": "gatehouse.audit",
+            "reason": "audit events were lost: the queue was full, or the file could not be written",
+        },
+        "action": Action::Error.as_str(),
+        "status": 0,
+        "rules": [],
+        "request": { "id": "", "headers": {} },
+        "observer": OBSERVER,
+        "gatehouse": { "lost": events },
+    });
+    serde_json::to_writer(&mut *out, &line)?;
+    out.push(b'\n');
+    Ok(())
 }
 
 /// Turns bytes into text that may be written, within the event's budget.
@@ -157,6 +188,9 @@ struct Observer {
     #[serde(rename = "type")]
     kind: &'static str,
 }
+
+const OBSERVER: Observer =
+    Observer { vendor: "Gatehouse", product: "gatehouse", version: env!("CARGO_PKG_VERSION"), kind: "waf" };
 
 #[derive(Serialize)]
 struct Ecs<'a> {
@@ -373,6 +407,12 @@ impl<'a> Line<'a> {
             redactor.header(name, text::head(value, MAX_READ), &mut pen.known);
         }
         redactor.text(text::head(&event.target, MAX_READ), &mut pen.known);
+        if !event.target.starts_with(b"/") {
+            redactor.authority(text::head(&event.target, MAX_READ), &mut pen.known);
+        }
+        for rule in event.rules.iter().take(MAX_RULES) {
+            redactor.learn(&rule.variable, text::head(&rule.value, MAX_VALUE), &mut pen.known);
+        }
 
         let enforced = event.findings.iter().rev().find(|finding| finding.enforced);
         let reason = enforced.map(|finding| pen.text(finding.detail.as_bytes(), MAX_MESSAGE));
@@ -390,7 +430,7 @@ impl<'a> Line<'a> {
         let (category, types) = classes(event);
 
         Self {
-            timestamp: timestamp(event),
+            timestamp: timestamp(event.at),
             ecs: Version { version: ECS_VERSION },
             event: Ecs {
                 kind: if event.relevant() && event.action != Action::Error { "alert" } else { "event" },
@@ -420,12 +460,7 @@ impl<'a> Line<'a> {
             user_agent,
             tls,
             destination: event.replica.as_deref().map(|address| Destination { address }),
-            observer: Observer {
-                vendor: "Gatehouse",
-                product: "gatehouse",
-                version: env!("CARGO_PKG_VERSION"),
-                kind: "waf",
-            },
+            observer: OBSERVER,
             gatehouse: Own {
                 mode: match event.mode {
                     Mode::Enforce => "enforce",
@@ -455,9 +490,9 @@ impl<'a> Line<'a> {
     }
 }
 
-fn timestamp(event: &Event) -> String {
+fn timestamp(at: SystemTime) -> String {
     // Dates outside the calendar's years cannot come from a clock; they are written as 1970.
-    let at = Timestamp::try_from(event.at).unwrap_or(Timestamp::UNIX_EPOCH);
+    let at = Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{at:.6}")
 }
 
@@ -508,7 +543,8 @@ fn matched(rule: &RuleMatch, pen: &mut Pen<'_>) -> Rule {
     let variable = &rule.variable;
     Rule {
         id: rule.id,
-        msg: pen.text(&rule.msg, MAX_MESSAGE),
+        msg: pen
+            .write(&rule.msg, MAX_MESSAGE, |r, msg, known| r.message(variable, &rule.value, msg, known).into_owned()),
         data: pen.write(&rule.data, MAX_VALUE, |r, data, known| r.data(variable, data, known).into_owned()),
         severity: rule.severity.map(|severity| severity.as_str()),
         tags: rule.tags.iter().take(MAX_TAGS).map_while(|tag| pen.tag(tag)).collect(),
@@ -521,13 +557,15 @@ fn matched(rule: &RuleMatch, pen: &mut Pen<'_>) -> Rule {
 }
 
 fn url(event: &Event, pen: &mut Pen<'_>) -> Url {
-    let original = pen.text(&event.target, MAX_TARGET);
+    let authority = |r: &Redactor, text: &[u8], known: &mut Known| r.authority(text, known).into_owned();
+    let original = pen.write(&event.target, MAX_TARGET, authority);
     let target = event.target.as_ref();
     let target = target.split(|b| *b == b'#').next().unwrap_or_default();
     let mut parts = target.splitn(2, |b| *b == b'?');
-    let path = pen.text(parts.next().unwrap_or_default(), MAX_TARGET);
+    let path = pen.write(parts.next().unwrap_or_default(), MAX_TARGET, authority);
     let query = parts.next().map(|query| pen.text(query, MAX_TARGET));
-    Url { original, scheme: event.scheme.as_str(), domain: pen.text(&event.host, MAX_NAME), path, query }
+    let domain = pen.write(&event.host, MAX_NAME, authority);
+    Url { original, scheme: event.scheme.as_str(), domain, path, query }
 }
 
 /// The first field of that name.

@@ -2,14 +2,15 @@
 //!
 //! Comes last: after the answer, the gate fills an [`Event`] with the facts it gathered and hands it to
 //! [`Audit::record`] by value. Encoding, masking and writing happen on one thread of its own, so the request path pays
-//! for building the event and one short lock. [`Audit::wants`] tells beforehand whether an event would be kept at all.
+//! for building the event and one short lock; only where events come faster than one thread encodes them does whoever
+//! brings one encode it, so that refusals are slowed down rather than unrecorded. [`Audit::wants`] tells beforehand whether an event would be kept at all.
 //!
 //! - *In:* typed facts; texts from the network as raw bytes. *Out:* a file of JSON lines, keys after the Elastic Common
 //!   Schema 8.17, described in `docs/audit.md`.
 //! - *Memory:* at most `queue` events and `queue_bytes` bytes wait or are being written; one encoded event is cut to
 //!   about `max_event`, and one batch to 256 KiB and an event.
 //! - *Failing:* a file that cannot be written is tried again, forever, with a growing pause, while the queue holds. A
-//!   full queue loses events, and each loss is counted and logged; traffic goes on (open), because an audit disk must
+//!   full queue loses events, and each loss is counted, logged, and told in the file (`gatehouse.lost`); traffic goes on (open), because an audit disk must
 //!   not take the service down. With `on_full = "refuse"` the gate asks [`Audit::has_room`] first and answers 503
 //!   (closed), for sites where what is not recorded must not happen.
 //! - *What survives:* a stop through [`Audit::close`] loses nothing; a killed process loses what waits in the queue; the
@@ -85,7 +86,7 @@ impl Default for Settings {
         Self {
             enabled: true,
             file: "state/audit.jsonl".into(),
-            queue: 8192,
+            queue: 65_536,
             queue_bytes: ByteSize::mib(64),
             max_event: ByteSize::kib(256),
             relevant_only: true,
@@ -243,13 +244,17 @@ impl Audit {
         !self.refuse_when_full.load(Ordering::Relaxed) || self.queue.as_ref().is_none_or(|queue| queue.has_room())
     }
 
-    /// Hands over an event; never waits. `false` if it was lost because the queue was full or closed. An event that is
+    /// Hands over an event; never waits, but may encode it itself. `false` if it was lost because the queue was full or closed. An event that is
     /// not [wanted](Self::wants) is not recorded and not lost.
     pub fn record(&self, event: Event) -> bool {
         let Some(queue) = self.queue.as_ref().filter(|_| self.wants(event.relevant() || event.shadow.is_some())) else {
             return true;
         };
-        let taken = queue.push(event);
+        let style = || Arc::clone(&self.style.read());
+        let taken = queue.push(event, |event| {
+            let mut line = Vec::new();
+            style().encode(event, &mut line).then_some(line)
+        });
         if !taken {
             self.metrics.events.count(AuditOutcome::Lost);
         }

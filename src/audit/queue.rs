@@ -2,10 +2,14 @@
 //!
 //! A lock held for the push of one pointer: the writer takes all that waits at once and encodes outside it. An event
 //! counts against the bounds until it is written, so the bound covers what the writer holds too.
+//!
+//! Masking and encoding cost more than a refusal does, and there is one writer and a worker on each core. So once
+//! [`MOST_PLAIN`] events wait to be encoded, whoever has one more encodes it himself: no faster can events come than
+//! they are encoded, and what is left to the writer is to write.
 
 use super::event::Event;
 use crate::telemetry::AuditMetrics;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -18,8 +22,28 @@ pub(super) struct Limits {
     pub(super) bytes: usize,
 }
 
-/// An event and its weight.
-pub(super) type Waiting = (Box<Event>, usize);
+/// Events that wait for the writer to encode them. While it does, the others may each encode as many: the bound of the
+/// queue is far above that for any number of cores.
+const MOST_PLAIN: usize = 64;
+
+/// What waits to be written.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// An event and its weight.
+    Event(Box<Event>, usize),
+    /// A line.
+    Line(Vec<u8>),
+}
+
+impl Waiting {
+    /// What it counts against the bound in bytes.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Event(_, weight) => *weight,
+            Self::Line(line) => line.len(),
+        }
+    }
+}
 
 #[derive(Debug)]
 struct State {
@@ -27,6 +51,8 @@ struct State {
     /// Waiting or being written.
     events: usize,
     bytes: usize,
+    /// Of them, those that are not encoded yet.
+    plain: usize,
     /// Ever taken, and of those ever written or given up; the writer keeps their order.
     taken: u64,
     settled: u64,
@@ -50,6 +76,14 @@ pub(super) struct Queue {
     idle: Condvar,
 }
 
+impl State {
+    /// Whether there is room for one more event of so many bytes.
+    fn takes(&self, bytes: usize) -> bool {
+        let full = self.events >= self.limits.events || self.bytes.saturating_add(bytes) > self.limits.bytes;
+        !full && !self.closed
+    }
+}
+
 /// What the writer is to do next.
 pub(super) enum Work {
     /// Write these.
@@ -68,6 +102,7 @@ impl Queue {
                 waiting: VecDeque::new(),
                 events: 0,
                 bytes: 0,
+                plain: 0,
                 taken: 0,
                 settled: 0,
                 limits,
@@ -81,23 +116,43 @@ impl Queue {
         }
     }
 
-    /// Takes an event if it has room; whether it had.
-    pub(super) fn push(&self, event: Event) -> bool {
+    /// Takes an event if it has room; whether it had. `encode` makes a line of it, where there are enough to encode.
+    pub(super) fn push(&self, event: Event, encode: impl FnOnce(&Event) -> Option<Vec<u8>>) -> bool {
         let weight = event.weight();
         let event = Box::new(event);
         let mut state = self.state.lock();
-        let full = state.events >= state.limits.events || state.bytes.saturating_add(weight) > state.limits.bytes;
-        if full || state.closed {
+        if !state.takes(weight) {
             return false;
         }
+        if state.plain < MOST_PLAIN {
+            state.plain += 1;
+            self.put(state, Waiting::Event(event, weight));
+            return true;
+        }
+        drop(state);
+        let Some(line) = encode(&event) else { return false };
+        let state = self.state.lock();
+        let takes = state.takes(line.len());
+        if takes {
+            self.put(state, Waiting::Line(line));
+        }
+        takes
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State>, waiting: Waiting) {
         state.events += 1;
         state.taken += 1;
-        state.bytes += weight;
-        state.waiting.push_back((event, weight));
+        state.bytes += waiting.weight();
+        state.waiting.push_back(waiting);
         self.metrics.queue.inc();
         drop(state);
         self.work.notify_one();
-        true
+    }
+
+    /// An event that waited is encoded.
+    pub(super) fn encoded(&self) {
+        let mut state = self.state.lock();
+        state.plain = state.plain.saturating_sub(1);
     }
 
     /// Whether there is room for more with an eighth to spare, for those that were let in before and come to an end.

@@ -7,9 +7,12 @@
 //!   they stand: in the target, in `Referer`, in form, JSON, XML or multipart text, in a rule's matched value and data;
 //! - whatever looks like a secret by itself: bearer and basic credentials, JSON Web Tokens, private-key blocks, the keys
 //!   of well-known services, passwords in URLs, card numbers that pass Luhn's check;
-//! - texts masked once in an event (a token, a session cookie) wherever else they occur in it.
+//! - texts masked once in an event (a token, a session cookie) wherever else they occur in it; of what looks random in
+//!   them, as they are and decoded, every part of [`GRAM`] bytes or more, for a rule may log a part;
+//! - the user part of an authority.
 //!
-//! Names are compared without case, `-` and `_`, so `X-Api-Key`, `api_key` and `apiKey` are one. Texts are read as they
+//! Names are compared by their letters and digits, without case and a plural's `s`, so `X-Api-Key`, `api_keys` and
+//! `apiKey` are one. Texts are read as they
 //! are and again with percent-escapes undone, twice, because what a rule matched may be either. Where the end of a secret
 //! is uncertain more is masked rather than less: an audit file that says too little is better than one that must be
 //! kept as secret as what it records. What this cannot know: a secret under an innocent name, and a transformed one
@@ -21,10 +24,18 @@ mod scan;
 mod tokens;
 mod view;
 
+use base64::Engine as _;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 use view::View;
+
+/// Base64 with padding or without.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// What stands for a secret.
 pub const MASK: &[u8] = b"***";
@@ -49,6 +60,8 @@ const HEADERS: &[&str] = &[
     "xhubsignature256",
     "xgitlabtoken",
     "secwebsocketkey",
+    "xauthkey",
+    "xkey",
     "authenticationinfo",
     "proxyauthenticationinfo",
 ];
@@ -115,6 +128,9 @@ const ENDINGS: &[&str] = &[
     "privatekey",
     "secretkey",
     "accesskey",
+    "authkey",
+    "credential",
+    "passcode",
     "signature",
     "sessionid",
 ];
@@ -126,6 +142,11 @@ const MAX_NAME: usize = 64;
 const MAX_KNOWN: usize = 32;
 const MIN_KNOWN: usize = 8;
 const MAX_KNOWN_LEN: usize = 1024;
+/// How long a run of letters and digits is that may be random, and a part of it that is looked for: the bytes of a `u64`.
+const MIN_RANDOM: usize = 12;
+const GRAM: usize = 8;
+/// Parts looked for in one event.
+const MAX_GRAMS: usize = 8192;
 
 /// Masks secrets. Immutable; built once for each configuration.
 #[derive(Debug, Clone)]
@@ -140,10 +161,10 @@ impl Default for Redactor {
     }
 }
 
-/// A name without case and separators.
+/// A name's letters and digits, without case. Bytes that are no text stay.
 fn normal(name: &[u8]) -> Vec<u8> {
     let tail = name.get(name.len().saturating_sub(MAX_NAME)..).unwrap_or(name);
-    tail.iter().filter(|b| !matches!(b, b'-' | b'_')).map(u8::to_ascii_lowercase).collect()
+    tail.iter().filter(|b| b.is_ascii_alphanumeric() || !b.is_ascii()).map(u8::to_ascii_lowercase).collect()
 }
 
 impl Redactor {
@@ -159,7 +180,14 @@ impl Redactor {
     /// Whether a name, as a whole, says that its value is a secret.
     fn name_is_secret(&self, name: &[u8]) -> bool {
         let name = normal(name);
-        self.names.contains(&name) || ENDINGS.iter().any(|ending| name.ends_with(ending.as_bytes()))
+        // Several tokens are most often a number of them: `max_tokens`.
+        let ends = |name: &[u8], several: bool| {
+            let mut endings = ENDINGS.iter().filter(|ending| !several || **ending != "token");
+            endings.any(|ending| name.ends_with(ending.as_bytes()))
+        };
+        self.names.contains(&name)
+            || ends(&name, false)
+            || name.strip_suffix(b"s").is_some_and(|name| self.names.contains(name) || ends(name, true))
     }
 
     /// Whether a header field carries a credential.
@@ -196,18 +224,58 @@ impl Redactor {
 
     /// Masks one header field's value.
     pub fn header<'a>(&self, name: &[u8], value: &'a [u8], known: &mut Known) -> Cow<'a, [u8]> {
+        if name.eq_ignore_ascii_case(b"host") {
+            return self.authority(value, known);
+        }
         if !self.header_is_secret(name) {
             return self.text(value, known);
         }
         match normal(name).as_slice() {
             b"cookie" => Cow::Owned(mask_cookies(value, known)),
             b"setcookie" => Cow::Owned(mask_set_cookie(value, known)),
-            b"authorization" | b"proxyauthorization" => Cow::Owned(mask_credentials(value, known)),
+            b"authorization" | b"proxyauthorization" => {
+                known.add_basic(value);
+                Cow::Owned(mask_credentials(value, known))
+            }
             _ => {
                 known.add(value);
                 Cow::Borrowed(MASK)
             }
         }
+    }
+
+    /// Masks the user part of an authority (RFC 3986 section 3.2.1), or of a target in authority-form.
+    pub fn authority<'a>(&self, value: &'a [u8], known: &mut Known) -> Cow<'a, [u8]> {
+        match value.iter().rposition(|b| *b == b'@') {
+            Some(at) if !value.contains(&b'/') => {
+                known.add(value.get(..at).unwrap_or_default());
+                Cow::Owned([MASK, value.get(at..).unwrap_or_default()].concat())
+            }
+            _ => self.text(value, known),
+        }
+    }
+
+    /// Remembers what a rule's variable shows to be secret, before anything of the event is written.
+    pub fn learn(&self, variable: &[u8], value: &[u8], known: &mut Known) {
+        if self.variable_is_secret(variable) {
+            known.add(value);
+        } else if [&b"REQUEST_BODY"[..], b"FULL_REQUEST", b"RESPONSE_BODY"].contains(&variable) {
+            self.text(value, known);
+        }
+    }
+
+    /// Masks a rule's message, in which a macro may have put the value of the variable that it matched.
+    pub fn message<'a>(&self, variable: &[u8], value: &[u8], message: &'a [u8], known: &mut Known) -> Cow<'a, [u8]> {
+        if value.is_empty() || !self.variable_is_secret(variable) {
+            return self.text(message, known);
+        }
+        let (mut spans, mut at) = (Vec::new(), 0);
+        while let Some(found) = message.get(at..).and_then(|rest| find(rest, value)) {
+            spans.push(at + found..at + found + value.len());
+            at += found + value.len();
+        }
+        let masked = apply(message, spans);
+        Cow::Owned(self.text(&masked, known).into_owned())
     }
 
     /// Masks what is secret in a text of any form: a target, a body, a message.
@@ -264,23 +332,109 @@ impl Redactor {
 
 /// Secrets seen so far in one event, to be masked wherever else they occur in it.
 ///
-/// Only what looks like a token is remembered (no spaces, quotes or brackets, [`MIN_KNOWN`] bytes or more): else a cookie
-/// that holds an attack could blank the attack's evidence elsewhere.
+/// Only what looks like a token is remembered (no spaces, quotes or brackets, [`MIN_KNOWN`] bytes or more), and what may
+/// be random in it: else a cookie that holds an attack could blank the attack's evidence elsewhere.
 #[derive(Debug, Default)]
-pub struct Known(Vec<Vec<u8>>);
+pub struct Known {
+    whole: Vec<Vec<u8>>,
+    parts: Parts,
+}
 
-impl Known {
-    fn add(&mut self, secret: &[u8]) {
-        let token = |b: &u8| b.is_ascii_alphanumeric() || b"-._~+/=|:%".contains(b);
-        let fits = (MIN_KNOWN..=MAX_KNOWN_LEN).contains(&secret.len());
-        if fits && self.0.len() < MAX_KNOWN && secret.iter().all(token) && !self.0.iter().any(|s| s == secret) {
-            self.0.push(secret.to_vec());
+/// Parts of [`GRAM`] bytes, as numbers, letters of either case alike; before them a bit for each by its hash, so that
+/// what is no part is told quickly.
+#[derive(Debug)]
+struct Parts {
+    parts: HashSet<u64>,
+    hints: [u64; 64],
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { parts: HashSet::new(), hints: [0; 64] }
+    }
+}
+
+impl Parts {
+    /// The number of the part that ends with `byte`, from that of the one before.
+    fn next(before: u64, byte: u8) -> u64 {
+        before << 8 | u64::from(byte | 0x20)
+    }
+
+    /// The place of a part's bit: a word, and the bit in it.
+    fn hint(part: u64) -> (usize, u64) {
+        let hash = part.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 52;
+        (usize::try_from(hash >> 6).unwrap_or(0), 1 << (hash & 63))
+    }
+
+    /// Adds all parts of a text.
+    fn add(&mut self, text: &[u8]) {
+        let mut part = 0;
+        for (at, byte) in text.iter().enumerate() {
+            part = Self::next(part, *byte);
+            if at + 1 >= GRAM && self.parts.len() < MAX_GRAMS && self.parts.insert(part) {
+                let (word, bit) = Self::hint(part);
+                if let Some(word) = self.hints.get_mut(word) {
+                    *word |= bit;
+                }
+            }
         }
     }
 
     fn find(&self, text: &[u8], spans: &mut Vec<Range<usize>>) {
+        let mut part = 0;
+        for (at, byte) in text.iter().enumerate().take(if self.parts.is_empty() { 0 } else { text.len() }) {
+            part = Self::next(part, *byte);
+            let (word, bit) = Self::hint(part);
+            let hinted = self.hints.get(word).is_some_and(|word| word & bit != 0);
+            if hinted && at + 1 >= GRAM && self.parts.contains(&part) {
+                spans.push(at + 1 - GRAM..at + 1);
+            }
+        }
+    }
+}
+
+impl Known {
+    fn add(&mut self, secret: &[u8]) {
+        self.add_parts(secret);
+        let mut view = View::plain(secret).decoded();
+        while let Some(layer) = view {
+            self.add_parts(layer.bytes());
+            view = layer.decoded();
+        }
+        let token = |b: &u8| b.is_ascii_alphanumeric() || b"-._~+/=|:%".contains(b);
+        let fits = (MIN_KNOWN..=MAX_KNOWN_LEN).contains(&secret.len());
+        let known = |own: &Vec<u8>| own == secret;
+        if fits && self.whole.len() < MAX_KNOWN && secret.iter().all(token) && !self.whole.iter().any(known) {
+            self.whole.push(secret.to_vec());
+        }
+    }
+
+    /// The user and password in `Basic` credentials (RFC 7617 section 2): a rule may have decoded them.
+    fn add_basic(&mut self, credentials: &[u8]) {
+        let encoded = credentials.split(|b| *b == b' ').next_back().unwrap_or_default();
+        let decoded = (encoded.len() <= MAX_KNOWN_LEN).then(|| LENIENT.decode(encoded.trim_ascii_end()).ok());
+        for part in decoded.flatten().unwrap_or_default().split(|b| *b == b':') {
+            self.add(part);
+        }
+    }
+
+    /// Remembers all parts of what may be random: letters and digits, some of each.
+    fn add_parts(&mut self, secret: &[u8]) {
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        for run in secret.split(|b| !plain(b)).filter(|run| run.len() >= MIN_RANDOM) {
+            if run.iter().any(u8::is_ascii_digit) && run.iter().any(u8::is_ascii_alphabetic) {
+                self.parts.add(run);
+            }
+        }
+    }
+
+    fn find(&self, text: &[u8], spans: &mut Vec<Range<usize>>) {
+        self.parts.find(text, spans);
+        if self.whole.is_empty() {
+            return;
+        }
         let mut firsts = [false; 256];
-        for first in self.0.iter().filter_map(|secret| secret.first()) {
+        for first in self.whole.iter().filter_map(|secret| secret.first()) {
             if let Some(flag) = firsts.get_mut(usize::from(first.to_ascii_lowercase())) {
                 *flag = true;
             }
@@ -290,7 +444,7 @@ impl Known {
             let first = rest.first().map_or(0, u8::to_ascii_lowercase);
             let begins = firsts.get(usize::from(first)).is_some_and(|flag| *flag);
             let same = |secret: &&Vec<u8>| rest.get(..secret.len()).is_some_and(|t| t.eq_ignore_ascii_case(secret));
-            match begins.then(|| self.0.iter().find(same)).flatten() {
+            match begins.then(|| self.whole.iter().find(same)).flatten() {
                 Some(secret) => {
                     spans.push(at..at + secret.len());
                     at += secret.len();
@@ -312,7 +466,10 @@ fn apply(text: &[u8], mut spans: Vec<Range<usize>>) -> Cow<'_, [u8]> {
     for span in spans {
         if span.start >= done {
             out.extend_from_slice(text.get(done..span.start).unwrap_or_default());
-            out.extend_from_slice(MASK);
+            // What touches a secret that was masked is one with it.
+            if span.start > done || !out.ends_with(MASK) {
+                out.extend_from_slice(MASK);
+            }
         }
         done = done.max(span.end);
     }

@@ -41,6 +41,36 @@ fn events_are_written_whole_and_counted_from_many_threads() {
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o137, 0, "others may not read it");
 }
 
+/// More producers than there are cores, each faster than the writer: nothing is lost, and the lines stay apart.
+#[test]
+fn no_event_is_lost_because_they_come_faster_than_one_thread_encodes() {
+    let (dir, audit, metrics) = in_dir(|s| s.queue = 2048);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..600).for_each(|_| assert!(audit.record(full()))));
+        }
+    });
+    assert!(audit.close(SOON * 3));
+    assert_eq!(lines(&dir.path().join("state/audit.jsonl")).len(), 4_800);
+    assert_eq!(counts(&metrics), (4_800, 0, 0));
+}
+
+#[test]
+fn a_loss_is_told_in_the_file() {
+    let (dir, audit, metrics) = in_dir(|s| s.queue = 1);
+    let taken = (0..200).filter(|_| audit.record(full())).count();
+    assert!(audit.close(SOON));
+    let lost = 200 - taken as u64;
+    assert_eq!(metrics.events.get(AuditOutcome::Lost), lost);
+    let lines = lines(&dir.path().join("state/audit.jsonl"));
+    let told: u64 = lines.iter().filter_map(|line| line["gatehouse"]["lost"].as_u64()).sum();
+    assert!(lost > 0 && told == lost, "{lost} lost, {told} told");
+    let events = lines.iter().filter(|line| line["gatehouse"]["lost"].is_null()).count();
+    assert_eq!(events, taken);
+    let line = lines.iter().find(|line| !line["gatehouse"]["lost"].is_null()).unwrap();
+    assert_eq!((&line["action"], &line["status"], &line["request"]["id"]), (&"error".into(), &0.into(), &"".into()));
+}
+
 #[test]
 fn a_close_loses_nothing_and_what_comes_after_is_lost_and_counted() {
     let (dir, audit, metrics) = in_dir(|_| ());
@@ -210,8 +240,8 @@ fn on_disk(disk: &Disk, queue: usize, on_full: OnFull) -> (Audit, AuditMetrics) 
 fn whole_lines(file: &[u8]) -> usize {
     let text = std::str::from_utf8(file).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");
-    let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    events.len()
+    let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    events.filter(|event| event["gatehouse"]["lost"].is_null()).count()
 }
 
 fn until(what: &str, holds: impl Fn() -> bool) {

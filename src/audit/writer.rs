@@ -5,6 +5,7 @@
 //! stopped; if the file is opened anew meanwhile, the torn line is cut from the old file and written whole to the new.
 
 use super::encode;
+use super::event::Event;
 use super::queue::{Queue, Retry, Waiting, Work};
 use super::redact::Redactor;
 use crate::telemetry::{AuditMetrics, AuditOutcome};
@@ -15,7 +16,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A batch is written once it has this size.
 const BATCH: usize = 256 * 1024;
@@ -29,6 +30,23 @@ const LOSS_NOTICE: Duration = Duration::from_secs(10);
 pub(super) struct Style {
     pub(super) redactor: Redactor,
     pub(super) max_event: usize,
+}
+
+impl Style {
+    /// Appends the event's line; whether that could be done. A fault in encoding one event must not end the recording of
+    /// all others, nor the request it is about.
+    pub(super) fn encode(&self, event: &Event, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        let encoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            encode::line(event, &self.redactor, self.max_event, out).is_ok()
+        }));
+        if encoded.unwrap_or(false) {
+            return true;
+        }
+        out.truncate(before);
+        tracing::error!(id = %event.id, "an audit event could not be encoded");
+        false
+    }
 }
 
 /// Where lines go: a file, or in tests something that fails.
@@ -133,13 +151,27 @@ pub(super) struct Writer<S> {
 
 /// Says now and then that events were lost.
 pub(super) struct Notice {
+    /// How many the log was told of, and when.
     told: u64,
     at: Option<Instant>,
+    /// How many the file was told of, and when.
+    noted: u64,
+    noted_at: Option<Instant>,
 }
 
 impl Notice {
     pub(super) fn new(metrics: &AuditMetrics) -> Self {
-        Self { told: metrics.events.get(AuditOutcome::Lost), at: None }
+        let lost = metrics.events.get(AuditOutcome::Lost);
+        Self { told: lost, at: None, noted: lost, noted_at: None }
+    }
+
+    /// How many more were lost, for the file.
+    fn note(&mut self, metrics: &AuditMetrics, last: bool) -> Option<u64> {
+        let lost = metrics.events.get(AuditOutcome::Lost);
+        let due = last || self.noted_at.is_none_or(|at| at.elapsed() >= LOSS_NOTICE);
+        let more = lost.checked_sub(self.noted).filter(|more| *more > 0 && due)?;
+        (self.noted, self.noted_at) = (lost, Some(Instant::now()));
+        Some(more)
     }
 
     fn tell(&mut self, metrics: &AuditMetrics, last: bool) {
@@ -164,16 +196,19 @@ impl<S: Sink> Writer<S> {
                     }
                 }
                 Work::Reopen => self.reopen(),
-                Work::End => break,
+                Work::End => {
+                    self.tell_loss(true);
+                    break;
+                }
             }
-            self.notice.tell(&self.metrics, false);
+            self.tell_loss(false);
         }
         if let Err(error) = self.sink.sync() {
             // Pipes and terminals cannot be synced.
             tracing::debug!(%error, "the audit file could not be synced");
         }
         let rest = self.queue.abandon();
-        self.lose(rest.len(), rest.iter().map(|(_, weight)| weight).sum());
+        self.lose(rest.len(), rest.iter().map(Waiting::weight).sum());
         self.notice.tell(&self.metrics, true);
         self.queue.finish();
     }
@@ -184,30 +219,41 @@ impl<S: Sink> Writer<S> {
         while !events.is_empty() {
             let mut batch = Batch::default();
             while batch.bytes.len() < BATCH
-                && let Some((event, weight)) = events.pop_front()
+                && let Some(waiting) = events.pop_front()
             {
-                self.encode(&event, weight, &style, &mut batch);
+                match waiting {
+                    Waiting::Event(event, weight) => self.encode(&event, weight, &style, &mut batch),
+                    Waiting::Line(line) => {
+                        batch.bytes.extend_from_slice(&line);
+                        batch.lines.push((batch.bytes.len(), line.len()));
+                    }
+                }
             }
             if !self.append(&mut batch) {
-                self.lose(events.len(), events.iter().map(|(_, weight)| weight).sum());
+                self.lose(events.len(), events.iter().map(Waiting::weight).sum());
                 return false;
             }
         }
         true
     }
 
-    fn encode(&self, event: &super::Event, weight: usize, style: &Style, batch: &mut Batch) {
-        let before = batch.bytes.len();
-        // A fault in encoding one event must not end the recording of all others.
-        let encoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            encode::line(event, &style.redactor, style.max_event, &mut batch.bytes).is_ok()
-        }));
-        if encoded.unwrap_or(false) {
+    fn encode(&self, event: &Event, weight: usize, style: &Style, batch: &mut Batch) {
+        let encoded = style.encode(event, &mut batch.bytes);
+        self.queue.encoded();
+        if encoded {
             batch.lines.push((batch.bytes.len(), weight));
         } else {
-            batch.bytes.truncate(before);
-            tracing::error!(id = %event.id, "an audit event could not be encoded");
             self.lose(1, weight);
+        }
+    }
+
+    /// Says now and then that events were lost, in the log and in the file.
+    fn tell_loss(&mut self, last: bool) {
+        self.notice.tell(&self.metrics, last);
+        let Some(events) = self.notice.note(&self.metrics, last) else { return };
+        let mut batch = Batch::default();
+        if encode::loss(events, SystemTime::now(), &mut batch.bytes).is_ok() {
+            self.append(&mut batch);
         }
     }
 
