@@ -208,7 +208,7 @@ impl Reason {
             Self::TooSlow => "The request did not arrive in time.",
             Self::UnknownTransferCoding => "This transfer coding is not supported.",
             Self::Misdirected => "This host is not served here.",
-            Self::MediaType => "A body of this media type is not taken here.",
+            Self::MediaType => "A body of this media type or content coding is not taken here.",
             Self::Field(422) => "A field of the request is not what it should be.",
             Self::Unauthorized => "Valid credentials are required.",
             Self::RateLimited => "Too many requests. Try again later.",
@@ -251,15 +251,37 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// The limit that refused, if one did.
     pub quota: Option<Quota>,
-    /// The field that is not what it should be, for the client to mend: its place and its name as the client wrote it,
-    /// in JSON's escapes.
-    pub field: Option<Box<str>>,
+    /// What the client may do about it.
+    pub hint: Option<Box<Hint>>,
+}
+
+/// What a client is told, for it to mend its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// The field that is not what it should be: its place and its name as the client wrote it.
+    Field(String),
+    /// The methods that the path takes, for `Allow` (RFC 9110 section 15.5.6).
+    Methods(Vec<http::Method>),
 }
 
 impl Refusal {
     /// A refusal without retry time or quota.
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, detail: detail.into(), retry_after: None, quota: None, field: None }
+        Self { reason, detail: detail.into(), retry_after: None, quota: None, hint: None }
+    }
+
+    /// Says what the client may do about it.
+    pub fn hint(mut self, hint: Hint) -> Self {
+        self.hint = Some(Box::new(hint));
+        self
+    }
+
+    /// The methods that the path takes, where it was refused for its method by who knows them.
+    pub fn methods(&self) -> Option<&[http::Method]> {
+        match self.hint.as_deref() {
+            Some(Hint::Methods(methods)) => Some(methods),
+            _ => None,
+        }
     }
 
     /// Says when to try again.

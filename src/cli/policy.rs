@@ -4,7 +4,7 @@
 
 use super::check::{coloured, printable, report};
 use crate::fault::Fault;
-use crate::policy::field::{self, FieldPolicy, Found, Operation};
+use crate::policy::field::{self, FieldPolicy, Found, Match, Operation};
 use crate::policy::openapi;
 use crate::request::path::Target;
 use clap::Subcommand;
@@ -70,20 +70,25 @@ pub(super) fn run(command: Command) -> ExitCode {
 
 /// Loads a policy and says something of it, or its faults.
 fn with(files: &[PathBuf], say: impl FnOnce(&FieldPolicy, &mut dyn Write) -> io::Result<()>) -> ExitCode {
-    let pattern = |path: &PathBuf| if path.is_dir() { path.join("*.toml") } else { path.clone() };
-    let patterns: Vec<PathBuf> = files.iter().map(pattern).collect();
-    // A reader that went away wants no more.
-    match field::load(&patterns, Path::new("")) {
-        Ok(loaded) => {
-            let _ = say(&loaded.policy, &mut io::stdout().lock());
+    match load(files) {
+        Ok(policy) => {
+            // A reader that went away wants no more.
+            let _ = say(&policy, &mut io::stdout().lock());
             ExitCode::SUCCESS
         }
-        Err(faults) => {
-            let faults: Vec<Fault> = faults.into_iter().map(|fault| fault.under("FILES")).collect();
-            let _ = report(&mut io::stderr().lock(), &faults, coloured());
-            ExitCode::FAILURE
-        }
+        Err(code) => code,
     }
+}
+
+/// The policy of these files and folders, or the exit code once its faults are told.
+pub(super) fn load(files: &[PathBuf]) -> Result<FieldPolicy, ExitCode> {
+    let pattern = |path: &PathBuf| if path.is_dir() { path.join("*.toml") } else { path.clone() };
+    let patterns: Vec<PathBuf> = files.iter().map(pattern).collect();
+    field::load(&patterns, Path::new("")).map(|loaded| loaded.policy).map_err(|faults| {
+        let faults: Vec<Fault> = faults.into_iter().map(|fault| fault.under("FILES")).collect();
+        let _ = report(&mut io::stderr().lock(), &faults, coloured());
+        ExitCode::FAILURE
+    })
 }
 
 fn show(policy: &FieldPolicy, method: &str, path: &str, out: &mut dyn Write) -> io::Result<()> {
@@ -97,20 +102,31 @@ fn show(policy: &FieldPolicy, method: &str, path: &str, out: &mut dyn Write) -> 
     match policy.find(&method, target.canonical()) {
         Found::Operation(found) => {
             writeln!(out, "{}", printable(found.operation().name()))?;
-            for (name, value, _) in found.parameters() {
-                let purpose = found.operation().parameters().find(|(own, _)| *own == name).map(|(_, purpose)| purpose);
-                let spec = purpose.map_or("", Purpose::spec);
-                writeln!(out, "  path {name} = {spec}  (here {})", printable(&format!("{value:?}")))?;
-            }
+            parameters(&found, out)?;
             operation(found.operation(), out)
         }
-        Found::OtherMethod => writeln!(out, "operations of this path take other methods"),
+        Found::OtherMethod(near) => {
+            let methods: Vec<&str> = policy.methods(target.canonical()).into_iter().map(Method::as_str).collect();
+            writeln!(out, "operations of this path take other methods: {}", methods.join(", "))?;
+            if method != Method::OPTIONS {
+                return Ok(());
+            }
+            parameters(&near, out)?;
+            fields(policy.other(), out)
+        }
         Found::Unknown if policy.refuses_unknown() => writeln!(out, "no operation has this path: refused"),
         Found::Unknown => {
             writeln!(out, "no operation has this path")?;
             fields(policy.other(), out)
         }
     }
+}
+
+fn parameters(found: &Match<'_, '_>, out: &mut dyn Write) -> io::Result<()> {
+    for (name, value, purpose) in found.parameters() {
+        writeln!(out, "  path {name} = {}  (here {})", purpose.spec(), printable(&format!("{value:?}")))?;
+    }
+    Ok(())
 }
 
 fn operation(operation: &Operation, out: &mut dyn Write) -> io::Result<()> {

@@ -4,7 +4,7 @@
 //! that says which rule, limit or replica decided.
 
 use crate::facts::{RequestId, Scheme};
-use crate::verdict::{Reason, Refusal};
+use crate::verdict::{Hint, Reason, Refusal};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora_core::protocols::http::ServerSession;
@@ -42,8 +42,8 @@ pub(crate) fn refusal(refusal: &Refusal, id: &RequestId, head: Option<&HeaderMap
         let mut problem = serde_json::json!({
             "type": "about:blank", "title": title, "status": status, "detail": text, "request_id": id.as_str(),
         });
-        if let (Some(field), Some(problem)) = (&refusal.field, problem.as_object_mut()) {
-            problem.insert("field".into(), (&**field).into());
+        if let (Some(Hint::Field(field)), Some(problem)) = (refusal.hint.as_deref(), problem.as_object_mut()) {
+            problem.insert("field".into(), field.as_str().into());
         }
         problem.to_string()
     };
@@ -56,7 +56,9 @@ pub(crate) fn refusal(refusal: &Refusal, id: &RequestId, head: Option<&HeaderMap
     match reason {
         Reason::Unauthorized => headers.push(("www-authenticate", "Bearer".to_owned())),
         Reason::MethodNotAllowed => {
-            headers.push(("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
+            let names = refusal.methods().map(|methods| methods.iter().map(http::Method::as_str).collect::<Vec<_>>());
+            let all = || "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned();
+            headers.push(("allow", names.map_or_else(all, |names| names.join(", "))));
         }
         _ => {}
     }

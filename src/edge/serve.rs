@@ -176,7 +176,7 @@ pub(super) async fn refuse(
         return After::Close;
     }
     let mut answer = respond::refusal(&refusal, &x.id, Some(&x.headers));
-    if let Some(route) = &x.route {
+    if let Some(route) = x.route.as_ref().filter(|_| refusal.methods().is_none()) {
         answer = answer.allowing(route.allow());
     }
     // A body that was not read would have to be read to its end before the next request; closing is cheaper for us.

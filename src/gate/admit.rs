@@ -8,15 +8,14 @@ use super::heavy;
 use super::hold::{self, Body, Held};
 use crate::audit::Stage;
 use crate::facts::{RequestId, UserKey};
-use crate::inspect::{Inspect, Inspection, Origin, Purposes, RawHead};
-use crate::policy::field::{FieldPolicy, Found, Match, Operation};
+use crate::inspect::{Inspect, Inspection, Origin, RawHead};
+use crate::policy::field::{FieldPolicy, Known};
 use crate::reputation::Standing;
 use crate::request::{Request, wire};
 use crate::snapshot::Kept;
 use crate::telemetry::{LimitDecision, ReputationDecision};
-use crate::verdict::{Mode, Reason, Refusal};
+use crate::verdict::{Hint, Mode, Reason, Refusal};
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Proof that a request passed every station on the way in, with its body as it may go on. Only this module makes one,
@@ -88,17 +87,23 @@ pub async fn admit(
     }
     x.shadowed = route.inspect && s.shadow.as_ref().is_some_and(|candidate| candidate.share.takes(rand::random()));
     let known = match (route.inspect, &x.request) {
-        (true, Some(request)) => operation(s.fields.as_ref(), request),
+        (true, Some(request)) => known(s.fields.as_ref(), request),
         _ => Ok(None),
     };
     let mode = s.config.document.policy.mode;
+    let known = known.map_err(|mut refusal| {
+        if let Some(Hint::Methods(methods)) = refusal.hint.as_deref_mut() {
+            methods.retain(|method| route.takes(method));
+        }
+        refusal
+    });
     let known = x.settle(Stage::Policy, mode, known)?.flatten();
     let limit = hold::limit(&route, known.as_ref(), &s);
     hold::may_come(&x.headers, limit)?;
 
     if route.inspect && begin(x) {
         if let (Some(inspection), Some(known)) = (&mut x.inspection, &known) {
-            inspection.hold_against(&known.purposes);
+            inspection.hold_against(known.fields(), known.path());
         }
         x.inspect(Stage::RequestHead, |inspection| inspection.head())?;
         if x.inspection.as_ref().is_some_and(|inspection| inspection.fields_refuse()) {
@@ -124,7 +129,7 @@ pub async fn admit(
     }
     let bytes = held.bytes();
     if let Some(known) = known.filter(|_| !bytes.is_empty()) {
-        let taken = known.takes_body(&x.headers);
+        let taken = known.takes_body(media_type(&x.headers));
         x.settle(Stage::Policy, mode, taken)?;
     }
     if x.inspection.is_some() {
@@ -134,52 +139,14 @@ pub async fn admit(
     Continue(Admitted { body: held })
 }
 
-/// What the policy says of a request.
-pub(super) struct Known<'p> {
-    pub(super) purposes: Purposes,
-    /// The operation, if one takes it.
-    operation: Option<&'p Operation>,
+/// What the policy of fields, if there is one, says of a request.
+pub(super) fn known<'p>(policy: Option<&'p FieldPolicy>, request: &Request) -> Result<Option<Known<'p>>, Refusal> {
+    policy.map(|policy| policy.known(request.method(), request.path())).transpose()
 }
 
-impl Known<'_> {
-    /// Most bytes of its body, if the policy says so.
-    pub(super) fn max_body(&self) -> Option<u64> {
-        self.operation?.max_body().map(|size| size.0)
-    }
-
-    /// Whether it takes a body of the type that it says it is.
-    pub(super) fn takes_body(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {
-        let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-        if self.operation.is_none_or(|operation| operation.takes_content(kind)) {
-            return Ok(());
-        }
-        Err(Refusal::new(Reason::MediaType, "the operation does not take a body of this media type"))
-    }
-}
-
-/// What the fields of a request are for, if there is a policy of fields.
-pub(super) fn operation<'p>(policy: Option<&'p FieldPolicy>, request: &Request) -> Result<Option<Known<'p>>, Refusal> {
-    let Some(policy) = policy else { return Ok(None) };
-    let of = |found: Match<'p, '_>| Known {
-        purposes: Purposes {
-            fields: Arc::clone(found.operation().fields()),
-            path: found
-                .parameters()
-                .map(|(name, value, purpose)| (name.into(), value.into(), purpose.clone()))
-                .collect(),
-        },
-        operation: Some(found.operation()),
-    };
-    let other =
-        || Known { purposes: Purposes { fields: Arc::clone(policy.other()), path: Vec::new() }, operation: None };
-    match policy.find(request.method(), request.path()) {
-        Found::Operation(found) => Ok(Some(of(found))),
-        // Browsers ask before they send (Fetch, "CORS-preflight request"); no policy need name that.
-        Found::OtherMethod | Found::Unknown if request.method() == http::Method::OPTIONS => Ok(Some(other())),
-        Found::OtherMethod => Err(Refusal::new(Reason::MethodNotAllowed, "no operation of this path takes it")),
-        Found::Unknown if policy.refuses_unknown() => Err(Refusal::new(Reason::Policy, "no operation has this path")),
-        Found::Unknown => Ok(Some(other())),
-    }
+/// What a body says it is; empty where it does not.
+pub(super) fn media_type(headers: &http::HeaderMap) -> &[u8] {
+    headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default()
 }
 
 /// Refuses for the first field that is not what it should be.

@@ -4,9 +4,9 @@
 //! the time of all of it, and the rate it comes at (408). A body that declares itself too large is refused before a
 //! byte of it is read; `100 Continue` is sent only once the body is wanted.
 
-use super::admit::Known;
 use crate::config::TimeoutSettings;
 use crate::policy::Route;
+use crate::policy::field::Known;
 use crate::snapshot::{Kept, Snapshot};
 use crate::verdict::{Reason, Refusal};
 use bytes::{Bytes, BytesMut};

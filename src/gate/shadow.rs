@@ -10,7 +10,7 @@
 //!   budget for held bodies until then. [`MOST_KEPT`] differences are kept, each of at most some kilobytes.
 //! - *Failing:* open, always: with no room, or after a panic of the candidate, the exchange is not compared, and counted.
 
-use super::admit::{opened, operation};
+use super::admit::{known, media_type, opened};
 use super::exchange::Exchange;
 use crate::audit::{Audit, Event, Shadowed};
 use crate::inspect::Inspection;
@@ -254,14 +254,14 @@ pub(super) fn live(x: &Exchange) -> Option<Verdict> {
 /// What the candidate says.
 fn verdict(candidate: &Candidate, x: &Exchange) -> Verdict {
     let refused = |refusal: &Refusal| Some(refusal.reason.as_str());
-    let known = match x.request.as_ref().map(|request| operation(candidate.fields.as_ref(), request)) {
+    let known = match x.request.as_ref().map(|request| known(candidate.fields.as_ref(), request)) {
         Some(Ok(known)) => known,
         Some(Err(refusal)) => return Verdict { reason: refused(&refusal), ..Verdict::default() },
         None => None,
     };
     let Some(mut inspection) = opened(x, &candidate.inspect) else { return Verdict::default() };
     if let Some(known) = &known {
-        inspection.hold_against(&known.purposes);
+        inspection.hold_against(known.fields(), known.path());
     }
     let body = x.body.clone().unwrap_or_default();
     let mut first = inspection.head().err();
@@ -272,7 +272,7 @@ fn verdict(candidate: &Candidate, x: &Exchange) -> Verdict {
         if known.max_body().is_some_and(|most| size > most) {
             first = Some(Refusal::new(Reason::BodyTooLarge, ""));
         }
-        first = first.or_else(|| known.takes_body(&x.headers).err());
+        first = first.or_else(|| known.takes_body(media_type(&x.headers)).err());
     }
     first = first.or_else(|| inspection.body(&body).err()).or_else(|| inspection.field());
     let mut verdict = seen(&inspection);

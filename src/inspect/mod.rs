@@ -17,8 +17,9 @@ pub use settings::{Engine, OnBudget, Settings, ShadowSettings, Share};
 use crate::facts::{ClientAddr, Connection, RequestId};
 use crate::fault::Fault;
 use crate::units::ByteSize;
-use crate::verdict::{Mode, Reason, Refusal};
+use crate::verdict::{Hint, Mode, Reason, Refusal};
 use gatehouse_waf as waf;
+use gatehouse_waf::field::{Class, Expect, Fields, Purpose};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,15 +60,6 @@ pub struct Origin<'a> {
     pub id: &'a RequestId,
     /// When it began.
     pub at: SystemTime,
-}
-
-/// What the fields of a request are for.
-#[derive(Clone)]
-pub struct Purposes {
-    /// By name.
-    pub fields: Arc<waf::field::Fields>,
-    /// Parameters in the path: name, value, and what it is for.
-    pub path: Vec<(Box<str>, Box<str>, Arc<waf::field::Purpose>)>,
 }
 
 /// A request's head as it was sent.
@@ -167,11 +159,13 @@ impl Inspect {
             transaction.count_costs();
         }
         transaction.request_line(head.method, head.target, head.protocol);
+        let mut coded = false;
         for (name, value) in head.headers {
+            coded |= name.eq_ignore_ascii_case(b"content-encoding") && is_coded(value);
             transaction.request_header(name, value);
         }
         let (response_bodies, on_budget) = (self.response_bodies, self.on_budget);
-        Some(Inspection { transaction, response_bodies, on_budget, overrun_told: false, fields_told: false })
+        Some(Inspection { transaction, response_bodies, on_budget, coded, overrun_told: false, fields_told: false })
     }
 }
 
@@ -180,6 +174,8 @@ pub struct Inspection {
     transaction: waf::Transaction,
     response_bodies: bool,
     on_budget: OnBudget,
+    /// Whether the request's body is compressed, so that rules and policy read nothing of it.
+    coded: bool,
     /// Whether it was told that the work limit was reached.
     overrun_told: bool,
     /// Whether a field was told that is not what it should be.
@@ -187,11 +183,18 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// What the request's fields are for; before its head is judged.
-    pub fn hold_against(&mut self, purposes: &Purposes) {
-        self.transaction.hold_against(Arc::clone(&purposes.fields));
-        for (name, value, purpose) in &purposes.path {
-            self.transaction.path_parameter(name, value.as_bytes(), purpose);
+    /// What the request's fields are for, those in its path with their values; before its head is judged.
+    pub fn hold_against<'a>(
+        &mut self,
+        fields: &Arc<Fields>,
+        path: impl Iterator<Item = (&'a str, &'a [u8], &'a Arc<Purpose>)>,
+    ) {
+        self.transaction.hold_against(Arc::clone(fields));
+        // What nobody is to look into may be written in any way.
+        self.coded &=
+            !fields.body.as_ref().is_some_and(|body| matches!(body.expect(), Expect::Class(Class::Opaque(_))));
+        for (name, value, purpose) in path {
+            self.transaction.path_parameter(name, value, purpose);
         }
     }
 
@@ -202,14 +205,11 @@ impl Inspection {
         }
         let note = self.transaction.field_refusal()?;
         self.fields_told = true;
-        let mut refusal = match note.verdict {
+        Some(match note.verdict {
             waf::FieldVerdict::Attack(_) => Refusal::new(Reason::Field(403), note.to_string()),
-            _ => Refusal::new(Reason::Field(422), note.to_string()),
-        };
-        if refusal.reason.status() == 422 {
-            refusal.field = Some(format!("{} {}", note.place, note.name).into());
-        }
-        Some(refusal)
+            _ => Refusal::new(Reason::Field(422), note.to_string())
+                .hint(Hint::Field(format!("{} {}", note.place, note.name))),
+        })
     }
 
     /// Whether the request will be refused for a field, so that its body need not be read.
@@ -239,10 +239,18 @@ impl Inspection {
     /// Phase 2: the whole body, empty if there is none.
     ///
     /// # Errors
-    /// The rules refuse it.
+    /// The rules refuse it, or it is in a content coding (RFC 9110 section 8.4): no replica is to inflate what was not
+    /// read.
     pub fn body(&mut self, body: &[u8]) -> Result<(), Refusal> {
         let interruption = self.transaction.request_body(body);
-        self.verdict(interruption, Reason::RequestRules)
+        self.verdict(interruption, Reason::RequestRules)?;
+        if self.coded && !body.is_empty() && self.transaction.mode() == waf::Mode::On {
+            return Err(Refusal::new(
+                Reason::MediaType,
+                "the body is in a content coding, so it could not be inspected",
+            ));
+        }
+        Ok(())
     }
 
     /// Phase 3: the response's head.
@@ -308,6 +316,11 @@ impl Inspection {
         let score = |name: &str| std::str::from_utf8(self.transaction.tx_var(name)?).ok()?.trim().parse().ok();
         SCORES.iter().filter_map(|(name, variable)| Some((Cow::Borrowed(*name), score(variable)?))).collect()
     }
+}
+
+/// Whether a Content-Encoding names any coding but `identity`.
+fn is_coded(value: &[u8]) -> bool {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii).any(|c| !c.is_empty() && !c.eq_ignore_ascii_case(b"identity"))
 }
 
 /// An interruption as a refusal; one without a rule is the engine's own, for a limit it reached.

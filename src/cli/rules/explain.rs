@@ -1,8 +1,10 @@
-//! `gatehouse rules explain`: what rules do with one request.
+//! `gatehouse rules explain`: what rules, and a policy of fields, do with one request.
 
 use super::curl;
-use super::front::{Passage, Watch, pass};
+use super::front::{Passage, Policed, Watch, pass};
 use super::ftw::reflect;
+use crate::cli::check::printable;
+use crate::policy::field::FieldPolicy;
 use gatehouse_waf::{Costs, Ruleset, Step, Trace};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -29,7 +31,13 @@ pub(super) enum Wanted {
     Cost,
 }
 
-pub(super) fn run(rules: &Arc<Ruleset>, request: Option<&Path>, command: Option<&str>, wanted: Wanted) -> ExitCode {
+pub(super) fn run(
+    rules: &Arc<Ruleset>,
+    policy: Option<&FieldPolicy>,
+    request: Option<&Path>,
+    command: Option<&str>,
+    wanted: Wanted,
+) -> ExitCode {
     let raw = match (request, command) {
         (_, Some(command)) => curl::request(command),
         (Some(path), None) => read(path).map(|raw| in_wire_form(&raw)),
@@ -43,12 +51,11 @@ pub(super) fn run(rules: &Arc<Ruleset>, request: Option<&Path>, command: Option<
         }
     };
     let mut out = io::stdout().lock();
+    let pass = |watch| pass(rules, policy, None, &raw, watch, reflect);
     let _ = match wanted {
-        Wanted::Matches => tell(rules, &pass(rules, None, &raw, Watch::Trace(Trace::Matches), reflect), None, &mut out),
-        Wanted::Rule(id) => {
-            tell(rules, &pass(rules, None, &raw, Watch::Trace(Trace::Rule(id)), reflect), Some(id), &mut out)
-        }
-        Wanted::Cost => tell_costs(rules, &pass(rules, None, &raw, Watch::Costs, reflect).costs, &mut out),
+        Wanted::Matches => tell(rules, &pass(Watch::Trace(Trace::Matches)), None, &mut out),
+        Wanted::Rule(id) => tell(rules, &pass(Watch::Trace(Trace::Rule(id))), Some(id), &mut out),
+        Wanted::Cost => tell_costs(rules, &pass(Watch::Costs).costs, &mut out),
     };
     ExitCode::SUCCESS
 }
@@ -116,6 +123,9 @@ fn tell(rules: &Ruleset, passage: &Passage, rule: Option<u64>, out: &mut dyn Wri
         }
         return Ok(());
     }
+    if let Some(known) = &passage.known {
+        tell_fields(known, out)?;
+    }
     // What a rule looked at and set, under the message it logs.
     let mut by_rule: BTreeMap<u64, Vec<&Step>> = BTreeMap::new();
     for step in &passage.steps {
@@ -168,6 +178,37 @@ fn tell(rules: &Ruleset, passage: &Passage, rule: Option<u64>, out: &mut dyn Wri
         }
         None => writeln!(out, "answer: let through"),
     }
+}
+
+/// The operation, and each field in the words of the audit event (`gatehouse.fields`).
+fn tell_fields(known: &Policed, out: &mut dyn Write) -> io::Result<()> {
+    match &known.operation {
+        Some(name) => writeln!(out, "operation {}", printable(name))?,
+        None => writeln!(out, "no operation")?,
+    }
+    for note in &known.fields {
+        let kind = if note.class().starts_with(note.kind()) { "" } else { note.kind() };
+        let described = if note.described { "" } else { "not described" };
+        let extra: Vec<&str> = [kind, described].into_iter().filter(|text| !text.is_empty()).collect();
+        let extra = if extra.is_empty() { String::new() } else { format!(" [{}]", extra.join(", ")) };
+        let (of, hidden) = match (note.of_name, note.hidden) {
+            (true, true) => ("name of ", "; the rules do not see the name"),
+            (true, false) => ("name of ", ""),
+            (false, true) => ("", "; the rules do not see it"),
+            (false, false) => ("", ""),
+        };
+        let why = match note.verdict.to_string() {
+            why if why == note.verdict.as_str() => String::new(),
+            why => format!(", {why}"),
+        };
+        let verdict = note.verdict.as_str();
+        let line = format!("{of}{} {} = {}{extra}: {verdict}{why}{hidden}", note.place, note.name, note.class());
+        writeln!(out, "  {}", printable(&line.replace('\n', "\\n")))?;
+    }
+    if !known.emptied.is_empty() {
+        writeln!(out, "  nothing of these fields in {}", known.emptied.join(", "))?;
+    }
+    Ok(())
 }
 
 fn decider(rule: u64, passage: &Passage) -> String {

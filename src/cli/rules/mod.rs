@@ -13,6 +13,7 @@ mod test;
 
 use crate::fault::Fault;
 use crate::inspect;
+use crate::policy::field::FieldPolicy;
 use clap::{Args, Subcommand};
 use gatehouse_waf::Ruleset;
 use std::path::{Path, PathBuf};
@@ -52,9 +53,15 @@ pub(super) enum Command {
         only: Option<String>,
     },
     /// Says what rules do with one request: what matched, after which transformations, and how the score adds up.
+    ///
+    /// With a policy of fields also which operation takes it, the class and the verdict of each field, and what the
+    /// rules therefore do not see.
     Explain {
         #[command(flatten)]
         rules: Flagged,
+        /// Policy files, or folders with `*.toml`; all of them are one policy.
+        #[arg(long, value_name = "FILES", num_args = 1..)]
+        policy: Vec<PathBuf>,
         /// A file with the request as it goes over the wire; `-` for standard input.
         #[arg(value_name = "REQUEST", required_unless_present = "curl")]
         request: Option<PathBuf>,
@@ -141,6 +148,11 @@ pub(super) fn settings(paths: &[PathBuf], core: bool) -> inspect::Settings {
     settings
 }
 
+/// The policy of these files, if there are any; or the exit code once the faults are told.
+fn policed(files: &[PathBuf]) -> Result<Option<FieldPolicy>, ExitCode> {
+    if files.is_empty() { Ok(None) } else { super::policy::load(files).map(Some) }
+}
+
 /// Runs a command.
 pub(super) fn run(command: Command) -> ExitCode {
     match command {
@@ -155,16 +167,16 @@ pub(super) fn run(command: Command) -> ExitCode {
             ),
             Err(code) => code,
         },
-        Command::Explain { rules, request, curl, rule, cost } => match rules.load() {
-            Ok(rules) => {
+        Command::Explain { rules, policy, request, curl, rule, cost } => match (rules.load(), policed(&policy)) {
+            (Ok(rules), Ok(policy)) => {
                 let wanted = if cost {
                     explain::Wanted::Cost
                 } else {
                     rule.map_or(explain::Wanted::Matches, explain::Wanted::Rule)
                 };
-                explain::run(&rules, request.as_deref(), curl.as_deref(), wanted)
+                explain::run(&rules, policy.as_ref(), request.as_deref(), curl.as_deref(), wanted)
             }
-            Err(code) => code,
+            (Err(code), _) | (_, Err(code)) => code,
         },
         Command::Bench { rules, requests, seconds } => bench::run(&rules, &requests, seconds),
     }

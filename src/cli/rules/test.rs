@@ -178,7 +178,7 @@ fn judge(rules: &Arc<Ruleset>, case: &Case, ways: Ways) -> Vec<Failure> {
         Ok(raw) => raw,
         Err(fault) => return vec![Failure { mode: "input", reasons: vec![fault], details: Vec::new() }],
     };
-    let detected = pass(rules, Some(Mode::DetectionOnly), &raw, Watch::Nothing, reflect);
+    let detected = pass(rules, None, Some(Mode::DetectionOnly), &raw, Watch::Nothing, reflect);
     let mut failures = Vec::new();
     if ways.cross_check {
         failures.extend(cross_check(rules, &raw, &detected));
@@ -190,7 +190,7 @@ fn judge(rules: &Arc<Ruleset>, case: &Case, ways: Ways) -> Vec<Failure> {
         }
     }
     if ways.modes != Modes::Detect {
-        let blocked = pass(rules, Some(Mode::On), &raw, Watch::Nothing, reflect);
+        let blocked = pass(rules, None, Some(Mode::On), &raw, Watch::Nothing, reflect);
         let reasons = verdict_differences(&case.output, &detected, &blocked);
         if !reasons.is_empty() {
             failures.push(Failure { mode: "block", reasons, details: details(rules, &raw, &detected, &[]) });
@@ -201,9 +201,9 @@ fn judge(rules: &Arc<Ruleset>, case: &Case, ways: Ways) -> Vec<Failure> {
 
 /// A trace needs every rule to look at every value: what it finds must be what the plan found.
 fn cross_check(rules: &Arc<Ruleset>, raw: &[u8], planned: &Passage) -> Option<Failure> {
-    let straight = pass(rules, Some(Mode::DetectionOnly), raw, Watch::Trace(Trace::Matches), reflect);
+    let straight = pass(rules, None, Some(Mode::DetectionOnly), raw, Watch::Trace(Trace::Matches), reflect);
     // The engine remembers values in which nothing was found when they come again, so twice more.
-    let again = [(); 2].map(|()| pass(rules, Some(Mode::DetectionOnly), raw, Watch::Nothing, reflect));
+    let again = [(); 2].map(|()| pass(rules, None, Some(Mode::DetectionOnly), raw, Watch::Nothing, reflect));
     let differs = |passage: &&Passage| passage.outcome != straight.outcome || passage.scores != straight.scores;
     let other = [planned].into_iter().chain(&again).find(differs)?;
     let ids = |passage: &Passage| passage.outcome.matches.iter().map(|m| m.id).collect::<Vec<_>>();
@@ -287,7 +287,7 @@ fn details(rules: &Arc<Ruleset>, raw: &[u8], passage: &Passage, missing: &[u64])
         lines.push(format!("matched: {} at {} = {}", m.id, m.variable, shown(&m.value)));
     }
     for id in missing {
-        let traced = pass(rules, Some(Mode::DetectionOnly), raw, Watch::Trace(Trace::Rule(*id)), reflect);
+        let traced = pass(rules, None, Some(Mode::DetectionOnly), raw, Watch::Trace(Trace::Rule(*id)), reflect);
         if !rules.rules().any(|rule| rule.id == *id) {
             lines.push(format!("{id} is not among the rules"));
         } else if traced.steps.is_empty() {

@@ -3,7 +3,7 @@
 //! Everything runs as if in enforcing mode, whatever the configuration's mode is: the question is what would be refused.
 
 use crate::cli::rules::front::{local, sound};
-use crate::policy::field::{FieldPolicy, Found};
+use crate::policy::field::FieldPolicy;
 use crate::request::path::Target;
 use crate::request::wire;
 use gatehouse_waf::{FieldVerdict, Mode, Ruleset, Transaction};
@@ -41,15 +41,10 @@ impl Bench {
         let mut transaction = Transaction::new(self.rules.clone(), Some(Mode::DetectionOnly), local());
         transaction.request_line(read.method, read.target, read.version);
         if let Some(policy) = &self.policy {
-            match policy.find(&method, target.canonical()) {
-                Found::Operation(found) => {
-                    transaction.hold_against(Arc::clone(found.operation().fields()));
-                    for (name, value, purpose) in found.parameters() {
-                        transaction.path_parameter(name, value.as_bytes(), purpose);
-                    }
-                }
-                Found::Unknown if !policy.refuses_unknown() => transaction.hold_against(Arc::clone(policy.other())),
-                Found::OtherMethod | Found::Unknown => return None,
+            let known = policy.known(&method, target.canonical()).ok()?;
+            transaction.hold_against(Arc::clone(known.fields()));
+            for (name, value, purpose) in known.path() {
+                transaction.path_parameter(name, value, purpose);
             }
         }
         for (name, value) in &read.headers {

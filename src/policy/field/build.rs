@@ -30,6 +30,9 @@ const UNKNOWN: [(&str, &str); 7] = [
     ("route", "scored"),
 ];
 
+/// The order in which methods are told.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
 /// Types of bodies whose fields can be described, and the key that does.
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -223,9 +226,18 @@ impl<'s> Builder<'s> {
             json: JsonTree::empty(&other(unknown, "json")),
             body: None,
         };
+        let order =
+            |method: &Method| METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len());
+        let mut methods: Vec<Method> = operations.iter().flat_map(|operation| &operation.methods).cloned().collect();
+        if methods.contains(&Method::GET) {
+            methods.push(Method::HEAD);
+        }
+        methods.sort_by(|a, b| (order(a), a.as_str()).cmp(&(order(b), b.as_str())));
+        methods.dedup();
         Ok(FieldPolicy {
             name: name.into(),
             operations,
+            methods,
             paths,
             other: Arc::new(other),
             refuses: route.spec() == "refuse",

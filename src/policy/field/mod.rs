@@ -23,8 +23,8 @@
 //! accept = "media-type"
 //!
 //! [[operation]]
-//! path = "/api/tasks/{task_id}"  # {name...} at the end: all that remains
-//! methods = ["GET", "PUT"]       # GET takes HEAD too
+//! path = "/api/tasks/{task_id}"  # {name...} at the end: all that remains, where no other path describes it
+//! methods = ["GET", "PUT"]       # GET takes HEAD too; all but these and OPTIONS get 405
 //! name = "task"                  # for audit events; else methods and path
 //! content = ["application/json", "multipart/form-data"]    # others get 415; left out: what the fields below need
 //! max_body = "2MiB"
@@ -47,10 +47,12 @@
 
 mod build;
 mod file;
+mod known;
 mod load;
 mod operation;
 mod paths;
 
+pub use known::Known;
 pub use load::{Loaded, load};
 pub use operation::{Match, Operation};
 
@@ -66,6 +68,8 @@ use std::sync::Arc;
 pub struct FieldPolicy {
     name: Box<str>,
     operations: Vec<Operation>,
+    /// Every method that an operation takes, once.
+    methods: Vec<Method>,
     paths: Paths,
     other: Arc<Fields>,
     refuses: bool,
@@ -76,8 +80,8 @@ pub struct FieldPolicy {
 pub enum Found<'p, 'r> {
     /// The operation that takes it.
     Operation(Match<'p, 'r>),
-    /// Its path is that of an operation, but none of that path takes the method.
-    OtherMethod,
+    /// Its path is that of this operation, the most particular of it, but none of that path takes the method.
+    OtherMethod(Match<'p, 'r>),
     /// Nothing.
     Unknown,
 }
@@ -91,16 +95,26 @@ impl FieldPolicy {
         build::build(files)
     }
 
-    /// What is known of a request; the path is the canonical one.
+    /// The operation that takes a request; the path is the canonical one.
     pub fn find<'r>(&self, method: &Method, path: &'r str) -> Found<'_, 'r> {
-        match self.paths.find(&self.operations, method, path) {
-            Hit::Operation(index) => match self.operations.get(index) {
-                Some(operation) => Found::Operation(Match { operation, path }),
-                None => Found::Unknown,
-            },
-            Hit::OtherMethod => Found::OtherMethod,
-            Hit::Nothing => Found::Unknown,
+        let of = |index: usize| Some(Match { operation: self.operations.get(index)?, path });
+        let found = match self.paths.find(&self.operations, method, path) {
+            Hit::Operation(index) => of(index).map(Found::Operation),
+            Hit::OtherMethod(index) => of(index).map(Found::OtherMethod),
+            Hit::Nothing => None,
+        };
+        found.unwrap_or(Found::Unknown)
+    }
+
+    /// The methods that a path is described with, for `Allow` (RFC 9110 section 10.2.1): those of every operation that
+    /// could take it, HEAD with GET, and OPTIONS, which every path that is described takes. None where it is not.
+    pub fn methods(&self, path: &str) -> Vec<&Method> {
+        let takes = |method: &&Method| matches!(self.find(method, path), Found::Operation(_));
+        let mut methods: Vec<&Method> = self.methods.iter().filter(takes).collect();
+        if !methods.is_empty() && !methods.contains(&&Method::OPTIONS) {
+            methods.push(&Method::OPTIONS);
         }
+        methods
     }
 
     /// Its name; empty where it has none.

@@ -2,7 +2,8 @@
 //!
 //! `/api/tasks/{id}` has a parameter that is one whole segment, never empty; `/files/{rest...}` one that is all that
 //! remains, slashes and all, and may be empty. A literal segment beats a parameter, a parameter beats the rest; where
-//! the more particular path does not take the method, the next is asked.
+//! the more particular path does not take the method, the next is asked, but for the rest: that takes what nothing more
+//! particular describes, whatever the method.
 //!
 //! Cost of a look-up: at most one visit to each node that fits, no allocation; as deep as the deepest path.
 
@@ -111,8 +112,8 @@ struct Branch {
 pub(super) enum Hit {
     /// The operation, by index.
     Operation(usize),
-    /// The path is known, the method is not.
-    OtherMethod,
+    /// The path is known, the method is not: the most particular operation of that path, by index.
+    OtherMethod(usize),
     /// Nothing.
     Nothing,
 }
@@ -150,25 +151,27 @@ impl Paths {
     pub(super) fn find(&self, operations: &[Operation], method: &Method, path: &str) -> Hit {
         let Some(below) = path.strip_prefix('/') else { return Hit::Nothing };
         let mut hit = Hit::Nothing;
-        self.seek(0, Some(below), &mut |candidates: &[usize]| {
-            if candidates.is_empty() {
+        self.seek(0, Some(below), &mut |candidates: &[usize], rest: bool| {
+            let Some(first) = candidates.first() else { return false };
+            if rest && hit != Hit::Nothing {
                 return false;
             }
             let takes = |index: &&usize| operations.get(**index).is_some_and(|operation| operation.takes(method));
             match candidates.iter().find(takes) {
                 Some(index) => hit = Hit::Operation(*index),
-                None => hit = Hit::OtherMethod,
+                None if hit == Hit::Nothing => hit = Hit::OtherMethod(*first),
+                None => {}
             }
             matches!(hit, Hit::Operation(_))
         });
         hit
     }
 
-    /// Offers the operations at every node that the path fits, the most particular first, until they are taken. It calls
-    /// itself once for each segment of a path that was added, at most [`MAX_SEGMENTS`] deep.
-    fn seek(&self, at: usize, remaining: Option<&str>, offer: &mut impl FnMut(&[usize]) -> bool) -> bool {
+    /// Offers the operations at every node that the path fits, the most particular first, until they are taken; with
+    /// them, whether they are those of the rest. It calls itself once for each segment of a path that was added, at most [`MAX_SEGMENTS`] deep.
+    fn seek(&self, at: usize, remaining: Option<&str>, offer: &mut impl FnMut(&[usize], bool) -> bool) -> bool {
         let Some(node) = self.nodes.get(at) else { return false };
-        let Some(text) = remaining else { return offer(&node.here) };
+        let Some(text) = remaining else { return offer(&node.here, false) };
         let (segment, next) = match text.split_once('/') {
             Some((segment, next)) => (segment, Some(next)),
             None => (text, None),
@@ -179,7 +182,7 @@ impl Paths {
         if !segment.is_empty() && node.parameter.is_some_and(|child| self.seek(child, next, offer)) {
             return true;
         }
-        offer(&node.rest)
+        offer(&node.rest, true)
     }
 }
 

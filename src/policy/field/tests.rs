@@ -90,7 +90,7 @@ body = "opaque(25MiB)"
 fn found<'p>(policy: &'p FieldPolicy, method: &str, path: &'p str) -> Option<Match<'p, 'p>> {
     match policy.find(&Method::from_bytes(method.as_bytes()).unwrap(), path) {
         Found::Operation(found) => Some(found),
-        Found::OtherMethod | Found::Unknown => None,
+        Found::OtherMethod(_) | Found::Unknown => None,
     }
 }
 
@@ -124,11 +124,66 @@ fn the_most_particular_path_takes_the_request() {
                 let values = found.parameters().map(|(name, value, _)| format!(" {name}={value}"));
                 found.operation().name().to_owned() + &values.collect::<String>()
             }
-            Found::OtherMethod => "other method".to_owned(),
+            Found::OtherMethod(_) => "other method".to_owned(),
             Found::Unknown => "unknown".to_owned(),
         };
         assert_eq!(got, want, "{method} {path}");
     }
+}
+
+#[test]
+fn a_path_tells_its_methods_and_the_rest_takes_none_of_them() {
+    let operation = |path: &str, methods: &str, more: &str| {
+        format!("[[operation]]\npath = '{path}'\nmethods = [{methods}]\n{more}\n")
+    };
+    let (id, rest) = ("path_fields.id = 'uuid'", "path_fields.rest = 'slug'");
+    let all = "'GET', 'POST', 'PUT', 'DELETE', 'PURGE'";
+    let text = [
+        operation("/a/{id}", "'GET'", id),
+        operation("/a/{id}", "'PUT'", id),
+        operation("/a/new", "'POST'", ""),
+        operation("/b/{rest...}", "'GET'", rest),
+        operation("/{rest...}", all, rest),
+    ];
+    for (refuse, none) in [(false, 200), (true, 403)] {
+        let default = if refuse { "[policy.unknown]\nroute = 'refuse'\n" } else { "" };
+        let known = |text: &[String], method: &str, path: &str| {
+            let policy = build(&format!("{default}{}", text.concat())).unwrap();
+            let known = policy.known(&Method::from_bytes(method.as_bytes()).unwrap(), path);
+            match known {
+                Ok(known) => (200, known.operation().map(|o| o.path().to_owned()).unwrap_or_default()),
+                Err(refusal) => {
+                    let allow =
+                        refusal.methods().unwrap_or_default().iter().map(Method::as_str).collect::<Vec<_>>().join(" ");
+                    (refusal.reason.status(), allow)
+                }
+            }
+        };
+        for (method, path, status, want) in [
+            ("PUT", "/a/7", 200, "/a/{id}"),
+            ("HEAD", "/a/7", 200, "/a/{id}"),
+            // Not what takes all that remains, whose grammar would be another's.
+            ("DELETE", "/a/7", 405, "GET HEAD PUT OPTIONS"),
+            ("PURGE", "/a/new", 405, "GET HEAD POST PUT OPTIONS"),
+            ("PUT", "/a/new", 200, "/a/{id}"),
+            ("POST", "/b/x/y", 405, "GET HEAD OPTIONS"),
+            ("PURGE", "/c/x", 200, "/{rest...}"),
+            ("PATCH", "/c/x", 405, "GET HEAD POST PUT DELETE PURGE OPTIONS"),
+            ("OPTIONS", "/a/7", 200, ""),
+            ("OPTIONS", "/c", 200, ""),
+        ] {
+            assert_eq!(known(&text, method, path), (status, want.to_owned()), "{method} {path}");
+        }
+        // What nothing describes, whatever the method.
+        for method in ["GET", "OPTIONS", "PURGE"] {
+            assert_eq!(known(&text[..4], method, "/c/x"), (none, String::new()), "{method}");
+        }
+    }
+    // A path that a preflight asks about is held to what it is for.
+    let policy = build(&text.concat()).unwrap();
+    let preflight = policy.known(&Method::OPTIONS, "/a/7").unwrap();
+    let of_path: Vec<_> = preflight.path().map(|(name, value, purpose)| (name, value, purpose.spec())).collect();
+    assert_eq!(of_path, [("id", &b"7"[..], "uuid")]);
 }
 
 #[test]
