@@ -212,7 +212,8 @@ pub(crate) fn config(data: &[u8]) {
     }
 }
 
-/// Any text is a field policy or a list of faults, each at a place; every operation of it is found by its own path.
+/// Any text is a field policy or a list of faults, each at a place; every operation of it is found by its own path, but
+/// for those of all that remains where another describes that path.
 pub(crate) fn policy(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let policy = match FieldPolicy::build(&[("fuzz.toml".to_owned(), text.to_owned())]) {
@@ -225,8 +226,17 @@ pub(crate) fn policy(data: &[u8]) {
     };
     for operation in policy.operations() {
         for method in operation.methods() {
-            let Found::Operation(found) = policy.find(method, operation.path()) else { panic!("not found") };
-            assert_eq!(found.parameters().count(), found.operation().parameters().count());
+            match policy.find(method, operation.path()) {
+                Found::Operation(found) => {
+                    assert_eq!(found.parameters().count(), found.operation().parameters().count());
+                    assert!(policy.methods(operation.path()).contains(&method));
+                }
+                Found::OtherMethod(near) => {
+                    assert!(operation.path().ends_with("...}") && !near.operation().takes(method));
+                    assert!(!policy.methods(operation.path()).contains(&method));
+                }
+                Found::Unknown => panic!("not found"),
+            }
         }
     }
 }

@@ -236,3 +236,69 @@ fn a_bench_prints_a_line_for_each_request() {
     let output = rules(&arguments);
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn explain_tells_what_each_field_is_for_and_what_the_rules_do_not_see() {
+    let dir = TempDir::new().unwrap();
+    let policy = dir.path().join("fields.toml");
+    std::fs::write(
+        &policy,
+        "[policy.unknown]\nquery = 'short(50)'\n[[operation]]\npath = '/a/{id}'\nmethods = ['GET', 'PUT']\n\
+         max_body = '1KiB'\npath_fields.id = 'uuid'\nquery.status = 'enum(todo, done)'\nquery.raw = 'scored'\n\
+         [operation.json]\n'$.text' = 'free'\n'$.n' = 'integer(0..9)'\n",
+    )
+    .unwrap();
+    let policy = policy.to_str().unwrap();
+    let id = "2f1e9c1a-7d2b-4c69-9a5d-0a6a3f1b2c3d";
+    let explain = |command: &str| said(&rules(&["explain", "--policy", policy, "--curl", command]));
+    for (command, lines) in [
+        (
+            format!("curl 'http://h/a/{id}?status=todo&new=fish' -H 'X-A: b'"),
+            &[
+                "operation GET|PUT /a/{id}\n",
+                "  path id = uuid [typed]: fits\n",
+                "  query status = enum(todo, done) [typed]: fits; the rules do not see it\n",
+                "  query new = short(50) [not described]: fits; the rules do not see it\n",
+                "  header X-A = scored [not described]: fits\n",
+                "  nothing of these fields in REQUEST_URI, REQUEST_URI_RAW, REQUEST_LINE, QUERY_STRING\n",
+                "answer: let through\n",
+            ][..],
+        ),
+        (
+            format!("curl 'http://h/a/{id}?raw=1&status=doing'"),
+            &[
+                "  query raw = scored: fits\n",
+                "  query status = enum(todo, done) [typed]: misfit, ",
+                "answer: 422 before",
+            ],
+        ),
+        (
+            format!(
+                "curl -X PUT 'http://h/a/{id}' -H 'Content-Type: application/json' \
+                 -d '{{\"text\":\"<script>alert(1)</script>\",\"n\":1}}'"
+            ),
+            &["  json json.text = free: fits; the rules do not see it\n", "answer: let through\n"],
+        ),
+        (
+            format!("curl -X PUT 'http://h/a/{id}' -H 'Content-Type: text/plain' -d x"),
+            &["answer: 415 before any verdict, the operation does not take"],
+        ),
+        (
+            format!("curl -X PUT 'http://h/a/{id}' -H 'Content-Type: application/json' -d '{}'", "1".repeat(1025)),
+            &["answer: 413 before any verdict, the operation takes bodies of at most 1024 bytes"],
+        ),
+        (
+            format!("curl -X DELETE 'http://h/a/{id}'"),
+            &["answer: 405 before any verdict, no operation of this path takes it, only GET, HEAD, PUT, OPTIONS"],
+        ),
+        ("curl 'http://h/b?q=1'".to_owned(), &["no operation\n", "  query q = short(50) [not described]: fits"]),
+    ] {
+        let output = explain(&command);
+        for line in lines {
+            assert!(output.contains(line), "{command}\n{line}\n{output}");
+        }
+    }
+    let faulty = rules(&["explain", "--policy", "none.toml", "--curl", "curl http://h/"]);
+    assert_eq!(faulty.status.code(), Some(1));
+    assert!(said(&faulty).contains("none.toml"));
+}

@@ -122,6 +122,48 @@ async fn each_field_is_held_to_what_it_is_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_405_tells_what_the_path_takes() {
+    let replica = Replica::plain().await;
+    let more = "[[route]]\nname = \"read\"\npath = \"/api/\"\nmethods = [\"GET\", \"HEAD\", \"DELETE\"]\n";
+    let (all, less) = (gate(&replica, "").await, gate(&replica, more).await);
+    for (gate, method, target, status, allow) in [
+        (&all, "DELETE", "/api/tasks/x", 405, Some("GET, HEAD, PUT, OPTIONS")),
+        (&all, "GET", "/hook", 405, Some("POST, OPTIONS")),
+        (&all, "HEAD", &format!("/api/tasks/{ID}"), 200, None),
+        (&all, "OPTIONS", &format!("/api/tasks/{ID}"), 200, None),
+        (&all, "OPTIONS", "/api/tasks/x", 422, None),
+        (&all, "DELETE", "/other", 200, None),
+        // Of the methods of the path those that its route takes.
+        (&less, "DELETE", "/api/tasks/x", 405, Some("GET, HEAD")),
+        (&less, "PUT", "/api/tasks/x", 405, Some("GET, HEAD, DELETE")),
+    ] {
+        let before = replica.touched().1;
+        let reply = h2_request(gate.tls, method, target, &[], Vec::new()).await;
+        assert_eq!((reply.status, reply.header("allow")), (status, allow), "{method} {target}");
+        assert_eq!(replica.touched().1 > before, status == 200, "{method} {target}");
+    }
+    // What is wrong with a path elsewhere does not make of it something else.
+    let archon = Gate::shipped("archon.toml", &[replica.address], &[("GATEHOUSE_LIMITS", "off")]).await;
+    for (method, target, status, allow) in [
+        ("DELETE", "/api/projects/task-counts/", 200, None),
+        ("POST", "/api/projects/task-counts", 405, Some("GET, HEAD, DELETE, PUT, PATCH, OPTIONS")),
+        ("DELETE", "/api/progress/what%20is%20this", 405, Some("GET, HEAD, OPTIONS")),
+        ("PUT", "/api/rag/query", 405, Some("POST, OPTIONS")),
+        ("DELETE", "/projects/7", 200, None),
+    ] {
+        let mut h1 = H1::tls(archon.tls).await;
+        let reply = h1
+            .send(format!(
+                "{method} {target} HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\ncontent-length: 0\r\n\r\n"
+            ))
+            .await;
+        let told: std::collections::BTreeSet<_> = reply.header("allow").unwrap_or_default().split(", ").collect();
+        let want: std::collections::BTreeSet<_> = allow.unwrap_or_default().split(", ").collect();
+        assert_eq!((reply.status, told), (status, want), "{method} {target}: {}", reply.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_event_says_what_each_field_was_for() {
     let replica = Replica::plain().await;
     let gate = gate(&replica, "[audit]\nfile = \"audit.log\"\nrelevant_only = false\n").await;

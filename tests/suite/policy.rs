@@ -42,7 +42,8 @@ fn files_are_checked_and_shown() {
         assert!(said.contains(line), "{line}\n{said}");
     }
     for (method, path, line) in [
-        ("GET", "/a/b", "operations of this path take other methods"),
+        ("GET", "/a/b", "operations of this path take other methods: PUT, OPTIONS\n"),
+        ("OPTIONS", "/a/b", "operations of this path take other methods: PUT, OPTIONS\n  path id = hex(4..8)"),
         ("GET", "/b", "no operation has this path"),
         ("GET", "/a/%00", "every request for this is refused"),
     ] {
