@@ -26,4 +26,17 @@ macro_rules! corpora {
     )*};
 }
 
-corpora!(seclang, transform, body, transaction, request, chunks, cache_control, config, policy, openapi);
+corpora!(
+    seclang,
+    transform,
+    body,
+    transaction,
+    request,
+    chunks,
+    cache_control,
+    config,
+    policy,
+    openapi,
+    proxy_header,
+    client_hello
+);

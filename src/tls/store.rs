@@ -1,6 +1,7 @@
 //! The certificates in use, and the choice among them.
 
-use super::{Pair, Settings, development, pem, provider};
+use super::terminator::{MinVersion, provider};
+use super::{Pair, Settings, development, pem};
 use crate::fault::Fault;
 use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -226,7 +227,7 @@ fn certified(
     pair: &Pair,
     lines: &[(usize, CertificateDer<'static>)],
 ) -> Result<CertifiedKey, Fault> {
-    let key = provider().key_provider.load_private_key(key).map_err(|_| {
+    let key = provider(MinVersion::Tls13).key_provider.load_private_key(key).map_err(|_| {
         let mend = "use ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits";
         Fault::file(&pair.key, (0, 0), "", "the private key is damaged or of a kind that is not supported", mend)
     })?;
@@ -316,7 +317,7 @@ fn readable_by_others(key: &Path) -> Option<Fault> {
 }
 
 /// Seconds since 1970, which certificates may place before it.
-fn time(timestamp: i64) -> SystemTime {
+pub(super) fn time(timestamp: i64) -> SystemTime {
     let distance = Duration::from_secs(timestamp.unsigned_abs());
     let time = if timestamp < 0 {
         SystemTime::UNIX_EPOCH.checked_sub(distance)
