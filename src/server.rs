@@ -25,6 +25,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 /// How often watched files are looked at. A change is taken up once it has stood still for one look.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often certificates that end soon are named in the log.
+const REMINDER: Duration = Duration::from_secs(86_400);
 /// How often buckets are swept.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
@@ -134,6 +136,7 @@ impl Server {
         tokio::spawn(probe(server.clone(), stopped.clone()));
         tokio::spawn(housekeep(server.clone(), stopped.clone()));
         tokio::spawn(measure(server.gate.kept().load.clone()));
+        tokio::spawn(remind(server.clone(), stopped.clone()));
         tokio::spawn(watch_files(server.clone(), files, stopped));
         Ok(server)
     }
@@ -300,6 +303,19 @@ async fn housekeep(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
         }
         let snapshot = server.gate.current();
         snapshot.limits.housekeep(Now { mono: Instant::now(), wall: SystemTime::now() });
+    }
+}
+
+/// Says every day which certificates end soon: their warning at the load may be months old.
+async fn remind(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(REMINDER) => {}
+            _ = stopped.changed() => return,
+        }
+        for due in server.gate.kept().resolver.current().due(SystemTime::now()) {
+            tracing::warn!("{due}");
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod development;
 pub mod hello;
 mod identity;
 mod pem;
+mod staple;
 mod store;
 mod terminator;
 mod tickets;
@@ -33,8 +34,10 @@ pub use terminator::{MinVersion, Protocol, Terminator, Terms};
 pub use tickets::{TicketSettings, Tickets};
 
 use crate::units;
+use rustls::crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The `[tls]` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,25 @@ pub struct Pair {
     pub cert: PathBuf,
     /// PEM: the private key (PKCS#8, PKCS#1 or SEC1), not encrypted, readable for the gate alone.
     pub key: PathBuf,
+    /// DER: the OCSP response to be stapled, for clients that ask whether the certificate was revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<PathBuf>,
+}
+
+impl Pair {
+    /// The same with relative paths that start at `base`.
+    fn below(&self, base: &Path) -> Self {
+        Self {
+            cert: base.join(&self.cert),
+            key: base.join(&self.key),
+            ocsp: self.ocsp.as_ref().filter(|path| !path.as_os_str().is_empty()).map(|path| base.join(path)),
+        }
+    }
+}
+
+/// The cryptography of what is not a listener: what every listener speaks.
+fn provider() -> Arc<CryptoProvider> {
+    terminator::cryptography(MinVersion::Tls13)
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl Terminator {
             let mend = "write [\"h2\", \"http/1.1\"], or one of them";
             faults.push(Fault::key("alpn", "no protocol is left to speak", mend));
         }
-        let provider = provider(terms.min_version);
+        let provider = cryptography(terms.min_version);
         let authorities = terms.client_certificates.load(&provider, base, now).map_err(|found| {
             faults.extend(found.into_iter().map(|fault| fault.under("client_certificates")));
             std::mem::take(&mut faults)
@@ -165,7 +165,7 @@ impl ResolvesServerCert for Nothing {
 
 /// The cryptography of a listener, in order of preference: AWS-LC's suites of TLS 1.3 and, where TLS 1.2 is spoken, those
 /// of it that RFC 9325 section 4.2 recommends.
-pub(super) fn provider(min: MinVersion) -> Arc<CryptoProvider> {
+pub(super) fn cryptography(min: MinVersion) -> Arc<CryptoProvider> {
     use aws_lc_rs::{cipher_suite, kx_group};
     let mut suites = vec![
         cipher_suite::TLS13_AES_256_GCM_SHA384,

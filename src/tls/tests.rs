@@ -1,8 +1,8 @@
-use super::terminator::provider;
+use super::terminator::cryptography;
 use super::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::aws_lc_rs;
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore, ServerConfig,
     ServerConnection, SignatureScheme,
@@ -35,7 +35,7 @@ pub(super) fn build(settings: &Settings, dir: &TempDir, now: SystemTime) -> Resu
 }
 
 pub(super) fn pair(name: &str) -> Pair {
-    Pair { cert: format!("{name}.pem").into(), key: format!("{name}.key").into() }
+    Pair { cert: format!("{name}.pem").into(), key: format!("{name}.key").into(), ocsp: None }
 }
 
 pub(super) fn configured(names: &[&str]) -> Settings {
@@ -113,7 +113,7 @@ impl Authority {
 pub(super) fn client(root: &CertificateDer<'static>, alpn: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
-    let mut config = ClientConfig::builder_with_provider(provider(MinVersion::Tls12))
+    let mut config = ClientConfig::builder_with_provider(cryptography(MinVersion::Tls12))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(roots)
@@ -185,8 +185,7 @@ fn a_client_without_the_hybrid_group_is_served_with_x25519() {
     let authority = Authority::new();
     authority.issue("a", &["a.example"], |_| ());
     let server = server_config(Arc::new(Resolver::new(authority.set(&["a"])))).unwrap();
-    let classical =
-        CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..(*provider(MinVersion::Tls13)).clone() };
+    let classical = CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..(*provider()).clone() };
     let mut roots = RootCertStore::empty();
     roots.add(authority.issuer.der().clone()).unwrap();
     let client = ClientConfig::builder_with_provider(classical.into())
@@ -379,6 +378,9 @@ fn what_will_break_is_warned_of() {
     let left = expiry.not_after.duration_since(now).unwrap();
     assert!(left > 9 * DAY && left <= 10 * DAY, "{left:?}");
     assert_eq!(set.files().len(), 4);
+    let due = set.due(now);
+    assert_eq!(due.len(), 1, "{due:?}");
+    assert!(due[0].starts_with("the certificate for a.example expires on "), "{due:?}");
 }
 
 #[test]

@@ -238,12 +238,12 @@ async fn a_listener_speaks_what_it_is_told_to() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gates_with_one_secret_resume_each_others_sessions() {
     let replica = Replica::plain().await;
+    let replicas = [replica.address];
     let tickets = format!(
         "[tls.tickets]\nsecret = \"{}\"\n[audit]\nfile = \"audit.log\"\nrelevant_only = false\n",
         "5a".repeat(32)
     );
-    let (one, other) =
-        tokio::join!(Gate::start(&[replica.address], &tickets), Gate::start(&[replica.address], &tickets));
+    let (one, other) = tokio::join!(Gate::start(&replicas, &tickets), Gate::start(&replicas, &tickets));
     let stranger = Gate::start(&[replica.address], "").await;
     let config = tls_config(&[&rustls::version::TLS13], &["http/1.1"]);
     assert!(served(one.tls, &config).await);
@@ -254,4 +254,22 @@ async fn gates_with_one_secret_resume_each_others_sessions() {
     assert_eq!((tls["resumed"].as_bool(), tls["client"]["ja4"].as_str().map(str::len)), (Some(true), Some(36)));
     let stream = shake(stranger.tls, &config).await.unwrap();
     assert_ne!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_know_a_program_by_its_greeting() {
+    let replica = Replica::plain().await;
+    let more = "[waf]\ncore_rules = false\nrules = \"own.conf\"\n";
+    let gate = Gate::start_with(&[replica.address], more, |dir| {
+        let rules = "SecRuleEngine On\nSecRule TLS_JA4 \"@rx ^t13d[0-9]{4}h1_\" \"id:1,phase:1,deny,status:403,log\"\n";
+        std::fs::write(dir.path().join("own.conf"), rules).unwrap();
+    })
+    .await;
+    let reply = H1::tls(gate.tls).await.get("/", "").await;
+    assert_eq!(reply.status, 403);
+    let event = gate.event(&reply).await;
+    assert_eq!(event["rules"][0]["matched"]["variable"], "TLS_JA4");
+    assert_eq!(event["rules"][0]["matched"]["value"], event["tls"]["client"]["ja4"]);
+    assert_eq!(crate::harness::h2_request(gate.tls, "GET", "/", &[], Vec::new()).await.status, 200, "another greeting");
+    assert_eq!(H1::plain(gate.plain).await.get("/", "").await.status, 200, "none at all");
 }
