@@ -13,10 +13,12 @@
 )]
 
 use gatehouse::cache::directives::{RequestDirectives, ResponseDirectives};
+use gatehouse::client::proxy;
 use gatehouse::facts::Scheme;
 use gatehouse::policy::field::{FieldPolicy, Found};
 use gatehouse::request::chunk::BodyScan;
 use gatehouse::request::{Body, Head, HeadLimits, RequestModel, wire};
+use gatehouse::tls::hello;
 use gatehouse_waf::files::{Disk, Memory};
 use gatehouse_waf::transform::Transformation;
 use gatehouse_waf::{Connection, Ruleset, Source, Transaction, body as bodies_of};
@@ -247,4 +249,51 @@ pub(crate) fn openapi(data: &[u8]) {
     if let Ok(draft) = gatehouse::policy::openapi::draft(&document) {
         FieldPolicy::build(&[("draft.toml".to_owned(), draft)]).expect("a draft builds");
     }
+}
+
+/// Any bytes begin a PROXY header, are one, or are something else; a reader that waits for what it is told to wait for
+/// comes to the same end as one that has everything, and never takes a byte behind the header.
+pub(crate) fn proxy_header(data: &[u8]) {
+    let whole = proxy::read(data);
+    if let Ok(proxy::Read::Header(length, _)) = whole {
+        assert!(length <= data.len() && length <= proxy::MAX_HEADER);
+        assert_eq!(proxy::read(&data[..length]), whole, "what stands behind it changes a header");
+    }
+    let mut have = 0;
+    loop {
+        match proxy::read(&data[..have]) {
+            Ok(proxy::Read::More(more)) => {
+                assert!(more > 0 && have + more <= proxy::MAX_HEADER, "{have} and {more} more");
+                if have + more > data.len() {
+                    return;
+                }
+                have += more;
+            }
+            other => {
+                assert_eq!(other, whole, "after {have} bytes");
+                return;
+            }
+        }
+    }
+}
+
+/// Any bytes begin a ClientHello, are one, or are something else, and waiting changes nothing; what is read has a
+/// fingerprint of one form, whatever the order of what was offered.
+pub(crate) fn client_hello(data: &[u8]) {
+    let whole = hello::read(data);
+    let mut have = 0;
+    while let hello::Read::More(more) = hello::read(&data[..have]) {
+        assert!(more > 0 && have + more <= hello::MAX_HELLO, "{have} and {more} more");
+        if have + more > data.len() {
+            return;
+        }
+        have += more;
+    }
+    assert_eq!(hello::read(&data[..have]), whole, "after {have} bytes");
+    let hello::Read::Hello(mut hello) = whole else { return };
+    let ja4 = hello.ja4();
+    assert!(ja4.len() == 36 && ja4.is_ascii() && ja4.starts_with('t'), "{ja4}");
+    hello.suites.reverse();
+    hello.extensions.reverse();
+    assert_eq!(hello.ja4(), ja4, "order counts");
 }

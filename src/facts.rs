@@ -48,6 +48,8 @@ impl fmt::Display for ClientAddr {
 /// Whom limits count and audit events name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum UserKey {
+    /// A verified certificate, by the name in it that the listener's setting chooses.
+    Certificate(Arc<str>),
     /// A verified API key, by its name in the configuration (never the secret).
     ApiKey(Arc<str>),
     /// Nobody verified: the client's address, IPv6 by /64.
@@ -58,7 +60,7 @@ impl UserKey {
     /// The verified name, if there is one.
     pub fn verified(&self) -> Option<&str> {
         match self {
-            Self::ApiKey(name) => Some(name),
+            Self::Certificate(name) | Self::ApiKey(name) => Some(name),
             Self::Address(_) => None,
         }
     }
@@ -67,6 +69,7 @@ impl UserKey {
 impl fmt::Display for UserKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Certificate(name) => write!(f, "cert:{name}"),
             Self::ApiKey(name) => write!(f, "key:{name}"),
             Self::Address(address) => write!(f, "addr:{address}"),
         }
@@ -174,7 +177,7 @@ pub struct Connection {
 /// What a TLS handshake agreed on.
 #[derive(Debug, Clone)]
 pub struct TlsFacts {
-    /// `"1.3"`.
+    /// `"1.3"` or `"1.2"`.
     pub version: &'static str,
     /// The cipher suite's name.
     pub cipher: &'static str,
@@ -184,6 +187,29 @@ pub struct TlsFacts {
     pub sni: Option<Arc<str>>,
     /// The application protocol agreed on.
     pub alpn: Option<&'static str>,
+    /// Whether a session was resumed.
+    pub resumed: bool,
+    /// The client's JA4 fingerprint, where its greeting could be read.
+    pub ja4: Option<Arc<str>>,
+    /// The certificate the client proved to hold.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A client's certificate, verified in the handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The name that counts as the user's, by the listener's setting: visible ASCII, with spaces inside.
+    pub user: Option<Arc<str>>,
+    /// Whom it was issued to, as a distinguished name; any characters.
+    pub subject: Arc<str>,
+    /// Who issued it; any characters.
+    pub issuer: Arc<str>,
+    /// The serial number, in hex.
+    pub serial: Arc<str>,
+    /// The SHA-256 digest of the certificate, in hex.
+    pub sha256: Arc<str>,
+    /// Its last second.
+    pub not_after: SystemTime,
 }
 
 /// The moment a request is decided at: read once, handed to every stage, so stages have no clock of their own.

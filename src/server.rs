@@ -14,7 +14,7 @@ use crate::gate::{Gate, PAGE, Verdict};
 use crate::limit::Load;
 use crate::snapshot::{self, Kept, Snapshot};
 use crate::telemetry::{Metrics, ReloadOutcome};
-use crate::tls::{self, Resolver};
+use crate::tls::Resolver;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -25,6 +25,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 /// How often watched files are looked at. A change is taken up once it has stood still for one look.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often certificates that end soon are named in the log.
+const REMINDER: Duration = Duration::from_secs(86_400);
 /// How often buckets are swept.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
@@ -68,9 +70,6 @@ pub enum StartError {
     /// The metrics could not be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// TLS could not be set up.
-    #[error("tls: {0}")]
-    Tls(#[from] rustls::Error),
 }
 
 fn list(faults: &[Fault]) -> String {
@@ -106,7 +105,6 @@ impl Server {
 
         let pages = (document.waf.held_total.bytes() / PAGE).clamp(1, Semaphore::MAX_PERMITS);
         let resolver = Arc::new(Resolver::new(built.certificates));
-        let tls = tls::server_config(resolver.clone())?;
         let kept = Kept {
             metrics: metrics.clone(),
             audit: Arc::new(audit),
@@ -117,7 +115,7 @@ impl Server {
         };
         let (stop, stopped) = watch::channel(false);
         let gate = Arc::new(Gate::new(built.snapshot, kept));
-        let edge = Edge::new(gate.clone(), tls, document.server.drain.0, stopped.clone());
+        let edge = Edge::new(gate.clone(), document.server.drain.0, stopped.clone());
         announce(&gate.current(), &metrics);
         let server = Arc::new(Self {
             gate,
@@ -131,13 +129,14 @@ impl Server {
             listeners,
             admin: admin_address,
         });
-        for (socket, settings) in sockets {
-            tokio::spawn(edge.clone().listen(socket, settings));
+        for (index, (socket, settings)) in sockets.into_iter().enumerate() {
+            tokio::spawn(edge.clone().listen(socket, index, settings));
         }
         tokio::spawn(admin::serve(admin_socket, admin, Arc::new(View(server.clone())), stopped.clone()));
         tokio::spawn(probe(server.clone(), stopped.clone()));
         tokio::spawn(housekeep(server.clone(), stopped.clone()));
         tokio::spawn(measure(server.gate.kept().load.clone()));
+        tokio::spawn(remind(server.clone(), stopped.clone()));
         tokio::spawn(watch_files(server.clone(), files, stopped));
         Ok(server)
     }
@@ -251,7 +250,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     [
         ("server.threads", old.server.threads != new.server.threads),
         ("server.drain", old.server.drain != new.server.drain),
-        ("listener", old.listener != new.listener),
+        (
+            "listener",
+            old.listener.len() != new.listener.len()
+                || old.listener.iter().zip(new.listener.iter()).any(|(old, new)| new.listens_unlike(old)),
+        ),
         ("admin", old.admin != new.admin),
         ("log", old.log != new.log),
         ("cache.shards", old.cache.shards != new.cache.shards),
@@ -300,6 +303,19 @@ async fn housekeep(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
         }
         let snapshot = server.gate.current();
         snapshot.limits.housekeep(Now { mono: Instant::now(), wall: SystemTime::now() });
+    }
+}
+
+/// Says every day which certificates end soon: their warning at the load may be months old.
+async fn remind(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(REMINDER) => {}
+            _ = stopped.changed() => return,
+        }
+        for due in server.gate.kept().resolver.current().due(SystemTime::now()) {
+            tracing::warn!("{due}");
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use crate::audit::Audit;
 use crate::balance::Pool;
 use crate::cache::Cache;
 use crate::cache::store::Store;
+use crate::client::proxy::ProxyTerms;
 use crate::client::{Clients, Forwarding, Users};
-use crate::config::{Config, TimeoutSettings};
+use crate::config::{Config, ListenerSettings, TimeoutSettings};
 use crate::fault::Fault;
 use crate::inspect::{Inspect, Share};
 use crate::limit::{Limits, Load};
@@ -19,8 +20,9 @@ use crate::policy::field::{self, FieldPolicy};
 use crate::reputation::Reputation;
 use crate::request::{HeadLimits, RequestModel};
 use crate::telemetry::{LimitMetrics, Metrics, ReplicaMetrics, RouteMetrics, RuleMetrics};
-use crate::tls::{CertificateSet, Resolver};
+use crate::tls::{CertificateSet, Resolver, Terminator, Tickets};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +57,9 @@ pub struct Snapshot {
     pub times: TimeoutSettings,
     /// How large a head may be.
     pub head_limits: HeadLimits,
+    /// How each listener meets its clients, in the configuration's order.
+    listeners: Vec<Arc<Listener>>,
+    tickets: Arc<Tickets>,
     /// Trusted hops.
     pub clients: Clients,
     /// API keys.
@@ -87,6 +92,16 @@ pub struct Snapshot {
     /// What is not wrong and yet worth a look.
     pub warnings: Vec<Fault>,
     certificate_files: Vec<PathBuf>,
+}
+
+/// How a listener meets its clients, before anything of HTTP.
+#[derive(Debug)]
+pub struct Listener {
+    address: SocketAddr,
+    /// Whose word is taken for who opened a connection.
+    pub proxy: ProxyTerms,
+    /// What it offers over TLS; `None` without TLS.
+    pub terminator: Option<Terminator>,
 }
 
 /// Rules and a policy of fields that judge a share of the requests and refuse none.
@@ -133,6 +148,9 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
     let now = SystemTime::now();
     let mut faults = Vec::new();
     let certificates = keep(&mut faults, "tls", CertificateSet::build(&document.tls, base, &config.state_dir(), now));
+    let tickets = Tickets::build(&document.tls.tickets, base, previous.map(|p| &p.tickets));
+    let tickets = keep(&mut faults, "tls.tickets", tickets);
+    let listeners = tickets.as_ref().map(|tickets| listeners(config, tickets, now, &mut faults));
     let clients = keep(&mut faults, "client", Clients::build(&document.client, base));
     let users = keep(&mut faults, "client", Users::build(&document.client, base));
     let forwarding = keep(&mut faults, "client", Forwarding::build(&document.client, base));
@@ -165,9 +183,10 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
             faults.push(Fault::key("policy.files", what, "set waf.enabled = true, or remove the files"));
         }
     }
-    match (certificates, clients, users, forwarding, reputation, limits, policy, inspect, cache, pool) {
+    let tls = certificates.zip(tickets).zip(listeners);
+    match (tls, clients, users, forwarding, reputation, limits, policy, inspect, cache, pool) {
         (
-            Some(certificates),
+            Some(((certificates, tickets), listeners)),
             Some(clients),
             Some(users),
             Some(forwarding),
@@ -191,6 +210,8 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                 None => (None, Vec::new()),
             };
             let mut warnings = certificates.warnings().to_vec();
+            warnings
+                .extend(listeners.iter().filter_map(|l| l.terminator.as_ref()).flat_map(Terminator::warnings).cloned());
             warnings.extend(users.warnings().into_iter().map(|warning| warning.under("client")));
             let snapshot = Snapshot {
                 generation: GENERATION.fetch_add(1, Ordering::Relaxed) + 1,
@@ -202,6 +223,8 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                     head: document.http.max_head,
                     fields: u16::try_from(document.http.max_headers).unwrap_or(u16::MAX),
                 },
+                listeners,
+                tickets,
                 clients,
                 users,
                 forwarding,
@@ -228,6 +251,19 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
         }
         _ => Err(faults),
     }
+}
+
+/// What each listener offers and asks.
+fn listeners(config: &Config, tickets: &Arc<Tickets>, now: SystemTime, faults: &mut Vec<Fault>) -> Vec<Arc<Listener>> {
+    let document = &config.document;
+    let build = |(index, settings): (usize, &ListenerSettings)| {
+        let place = format!("listener[{index}]");
+        let terminator =
+            settings.tls.then(|| keep(faults, &place, Terminator::build(settings.terms(), tickets, &config.base, now)));
+        let proxy = ProxyTerms::new(settings.proxy_protocol, &settings.proxy_trusted, &document.client);
+        Arc::new(Listener { address: settings.address, proxy, terminator: terminator.flatten() })
+    };
+    document.listener.iter().enumerate().map(build).collect()
 }
 
 /// The candidate, if some requests are judged by one.
@@ -272,6 +308,15 @@ fn observed(pool: Pool, metrics: &Arc<Metrics>) -> Pool {
 }
 
 impl Snapshot {
+    /// How the listener at this place of the configuration meets its clients; `None` where it is gone or another stands
+    /// there, which only a restart takes up.
+    pub fn listener(&self, index: usize, settings: &ListenerSettings) -> Option<&Arc<Listener>> {
+        let same = |listener: &&Arc<Listener>| {
+            listener.address == settings.address && listener.terminator.is_some() == settings.tls
+        };
+        self.listeners.get(index).filter(same).or_else(|| self.listeners.iter().find(same))
+    }
+
     /// Every file whose change means a reload.
     pub fn files(&self) -> Vec<PathBuf> {
         let absolute = |path: &Path| self.config.base.join(path);
@@ -283,6 +328,8 @@ impl Snapshot {
             files.extend(candidate.inspect.files().iter().chain(&candidate.policy_files).map(|p| absolute(p)));
         }
         files.extend(self.certificate_files.iter().cloned());
+        files.extend(self.tickets.file().map(Path::to_owned));
+        files.extend(self.listeners.iter().filter_map(|l| l.terminator.as_ref()).flat_map(|t| t.files().to_vec()));
         files.extend(self.config.document.client.keys.iter().filter_map(|key| key.file.as_deref()).map(absolute));
         files
     }

@@ -78,5 +78,6 @@ macro_rules! corpora {
 
 corpora!(
     seclang 100, transform 100, body 200, transaction 3, request 1_000, chunks 1_000, cache_control 200, config 50,
-    policy 100, openapi 100
+    policy 100, openapi 100,
+    proxy_header 1_000, client_hello 1_000
 );

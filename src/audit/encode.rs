@@ -281,6 +281,28 @@ struct TlsClient<'a> {
     server_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ja4: Option<&'a str>,
+    #[serde(flatten)]
+    certificate: Option<TlsCertificate<'a>>,
+}
+
+/// ECS's fields of a client's certificate.
+#[derive(Serialize)]
+struct TlsCertificate<'a> {
+    subject: String,
+    issuer: String,
+    not_after: String,
+    hash: TlsHash<'a>,
+    x509: TlsX509<'a>,
+}
+
+#[derive(Serialize)]
+struct TlsHash<'a> {
+    sha256: &'a str,
+}
+
+#[derive(Serialize)]
+struct TlsX509<'a> {
+    serial_number: &'a str,
 }
 
 #[derive(Serialize)]
@@ -583,8 +605,23 @@ fn secured<'a>(tls: &'a Tls, pen: &mut Pen<'_>) -> TlsLine<'a> {
         established: true,
         resumed: tls.resumed,
         next_protocol: tls.alpn.as_ref().map(|alpn| pen.text(alpn, MAX_NAME)),
-        client: TlsClient { server_name: tls.sni.as_ref().map(|sni| pen.text(sni, MAX_NAME)), ja4: tls.ja4.as_deref() },
+        client: TlsClient {
+            server_name: tls.sni.as_ref().map(|sni| pen.text(sni, MAX_NAME)),
+            ja4: tls.ja4.as_deref(),
+            certificate: tls.client.as_ref().map(|client| TlsCertificate {
+                subject: pen.text(client.subject.as_bytes(), MAX_NAME),
+                issuer: pen.text(client.issuer.as_bytes(), MAX_NAME),
+                not_after: date(client.not_after),
+                hash: TlsHash { sha256: &client.sha256 },
+                x509: TlsX509 { serial_number: &client.serial },
+            }),
+        },
     }
+}
+
+/// A moment in seconds.
+fn date(at: SystemTime) -> String {
+    format!("{:.0}", Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 fn headers(event: &Event, pen: &mut Pen<'_>) -> Headers {

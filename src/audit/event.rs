@@ -2,7 +2,7 @@
 //!
 //! Nothing here is masked, escaped or cut yet: that is the encoder's work, off the request path.
 
-use crate::facts::{ClientAddr, PeerAddr, RequestId, RouteName, Scheme, UserKey};
+use crate::facts::{ClientAddr, ClientCertificate, PeerAddr, RequestId, RouteName, Scheme, UserKey};
 use crate::telemetry::CacheStatus;
 use crate::verdict::{Action, Mode, Reason};
 use bytes::Bytes;
@@ -185,6 +185,8 @@ pub struct Tls {
     pub resumed: bool,
     /// The client's JA4 fingerprint, if computed.
     pub ja4: Option<Arc<str>>,
+    /// The client's certificate, if it showed one.
+    pub client: Option<ClientCertificate>,
 }
 
 /// One transaction.
@@ -393,6 +395,14 @@ pub(super) mod tests {
             alpn: Some("h2".into()),
             resumed: false,
             ja4: Some("t13d1516h2_8daaf6152771_b186095e22b6".into()),
+            client: Some(ClientCertificate {
+                user: Some("alice".into()),
+                subject: "O=Example, CN=alice".into(),
+                issuer: "O=Example, CN=Authority".into(),
+                serial: "0a1b".into(),
+                sha256: "ab".repeat(32).into(),
+                not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000),
+            }),
         });
         event
     }

@@ -6,7 +6,9 @@
 //! trusted itself. The first address that is not trusted is the client. What cannot be read ends the walk at the last
 //! good hop, so nothing a client writes can put words into a trusted hop's mouth.
 //!
-//! [`Users`] decides once the request has been read: a verified API key is the user, else the client's address.
+//! [`Users`] decides once the request has been read: a verified certificate is the user, else a verified API key, else
+//! the client's address.
+//! [`proxy`] reads what a trusted peer says of a connection before its first byte; the client it names is the peer from then on.
 //! [`Forwarding`] says what the replica is told of both, and what of the client's own claims it must not see.
 //!
 //! *Bounds.* At most 64 addresses are looked at, each against every trusted network of the configuration;
@@ -19,6 +21,7 @@
 
 mod chain;
 mod forwarded;
+pub mod proxy;
 mod users;
 
 pub use forwarded::Forwarding;

@@ -115,14 +115,22 @@ impl Users {
         if faults.is_empty() { Ok(Self { by_key, key_header, required, files }) } else { Err(faults) }
     }
 
-    /// Finds the user: the name of a verified key, else the client's address.
+    /// Finds the user: the name in a verified `certificate`, else that of a verified key, else the client's address.
     ///
     /// # Errors
     ///
     /// [`Reason::Malformed`] for two credentials in one header or keys of two users, where gate and replica might choose
     /// differently; [`Reason::Unauthorized`] without a known key where the settings require one.
-    pub fn identify(&self, headers: &HeaderMap, client: ClientAddr) -> Result<UserKey, Refusal> {
+    pub fn identify(
+        &self,
+        headers: &HeaderMap,
+        client: ClientAddr,
+        certificate: Option<&Arc<str>>,
+    ) -> Result<UserKey, Refusal> {
         let presented = self.presented(headers)?;
+        if let Some(name) = certificate {
+            return Ok(UserKey::Certificate(name.clone()));
+        }
         match presented.user {
             Some(name) => Ok(UserKey::ApiKey(name)),
             None if self.required => {
@@ -259,7 +267,7 @@ mod tests {
 
     fn identify(users: &Users, lines: &[(&str, &str)]) -> String {
         let client = ClientAddr::new("2001:db8::1".parse().unwrap());
-        match users.identify(&headers(lines), client) {
+        match users.identify(&headers(lines), client, None) {
             Ok(user) => user.to_string(),
             Err(refusal) => refusal.reason.status().to_string(),
         }
@@ -289,6 +297,24 @@ mod tests {
         ] {
             assert_eq!(identify(&optional, &lines), expected, "{lines:?}");
             assert_eq!(identify(&required, &lines), when_required, "required {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_comes_before_any_key() {
+        let client = ClientAddr::new("192.0.2.1".parse().unwrap());
+        let name: Arc<str> = "alice".into();
+        for required in ["", "required = \"required\""] {
+            let users = users(required);
+            for lines in [vec![], vec![("x-api-key", CI)], vec![("x-api-key", "unknown")]] {
+                let user = users.identify(&headers(&lines), client, Some(&name)).unwrap();
+                assert_eq!((user.to_string().as_str(), user.verified()), ("cert:alice", Some("alice")), "{lines:?}");
+            }
+            let two = headers(&[("x-api-key", CI), ("x-api-key", CI)]);
+            assert!(
+                users.identify(&two, client, Some(&name)).is_err(),
+                "what has two readings is refused all the same"
+            );
         }
     }
 

@@ -2,7 +2,7 @@
 //! a whole. The defaults here are the defaults; the annotated reference file is held equal to them by a test.
 
 use crate::fault::Fault;
-use crate::units::{ByteSize, Span};
+use crate::units::{self, ByteSize, Cidr, Span};
 use crate::{admin, audit, balance, cache, client, inspect, limit, policy, reputation, telemetry, tls};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -91,7 +91,7 @@ pub struct Listeners(pub Vec<ListenerSettings>);
 impl Default for Listeners {
     fn default() -> Self {
         let on = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let tls = ListenerSettings { address: on(8443), tls: true, plain: PlainMode::Redirect, https_port: 8443 };
+        let tls = ListenerSettings { https_port: 8443, ..ListenerSettings::at(on(8443)) };
         let plain = ListenerSettings { address: on(8080), tls: false, ..tls.clone() };
         Self(vec![tls, plain])
     }
@@ -105,7 +105,7 @@ impl std::ops::Deref for Listeners {
     }
 }
 
-/// One `[[listener]]`. A change needs a restart.
+/// One `[[listener]]`. A change of where it listens and whether it speaks TLS needs a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSettings {
@@ -120,6 +120,53 @@ pub struct ListenerSettings {
     /// The port that a redirect names.
     #[serde(default = "https_port")]
     pub https_port: u16,
+    /// The oldest version of TLS it speaks.
+    #[serde(default)]
+    pub min_version: tls::MinVersion,
+    /// The protocols it offers over TLS, the preferred one first.
+    #[serde(default = "protocols")]
+    pub alpn: Vec<tls::Protocol>,
+    /// Whether its clients are asked for certificates, and whose.
+    #[serde(default)]
+    pub client_certificates: tls::ClientCertificates,
+    /// Whether trusted peers say who is behind them before the first byte.
+    #[serde(default)]
+    pub proxy_protocol: client::proxy::ProxyMode,
+    /// The networks of those peers; empty: those of `[client] trusted`.
+    #[serde(default, deserialize_with = "units::list")]
+    pub proxy_trusted: Vec<Cidr>,
+}
+
+impl ListenerSettings {
+    /// A listener for TLS with everything at its default.
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            tls: true,
+            plain: PlainMode::default(),
+            https_port: https_port(),
+            min_version: tls::MinVersion::default(),
+            alpn: protocols(),
+            client_certificates: tls::ClientCertificates::default(),
+            proxy_protocol: client::proxy::ProxyMode::default(),
+            proxy_trusted: Vec::new(),
+        }
+    }
+
+    /// What a handshake on it begins from.
+    pub fn terms(&self) -> tls::Terms<'_> {
+        tls::Terms { min_version: self.min_version, alpn: &self.alpn, client_certificates: &self.client_certificates }
+    }
+
+    /// Whether a change from `other` can only be taken up by a restart.
+    pub fn listens_unlike(&self, other: &Self) -> bool {
+        let of = |listener: &Self| (listener.address, listener.tls, listener.plain, listener.https_port);
+        of(self) != of(other)
+    }
+}
+
+fn protocols() -> Vec<tls::Protocol> {
+    vec![tls::Protocol::H2, tls::Protocol::Http11]
 }
 
 fn yes() -> bool {
@@ -221,6 +268,19 @@ impl Document {
             if taken && listener.address.port() != 0 {
                 let what = format!("another listener already has {}", listener.address);
                 faults.push(Fault::key(format!("listener[{index}].address"), what, "give it another port"));
+            }
+        }
+        for (index, listener) in self.listener.iter().enumerate() {
+            if !listener.tls && listener.client_certificates.mode != tls::Demand::Off {
+                let what = "without TLS no client can show a certificate";
+                let mend = "write tls = true, or mode = \"off\"";
+                faults.push(Fault::key(format!("listener[{index}].client_certificates"), what, mend));
+            }
+            let terms = client::proxy::ProxyTerms::new(listener.proxy_protocol, &listener.proxy_trusted, &self.client);
+            if terms.nobody_is_trusted() {
+                let what = "headers are taken of trusted peers, and nobody is trusted";
+                let mend = "name the load balancers' networks in proxy_trusted, or in [client] trusted";
+                faults.push(Fault::key(format!("listener[{index}].proxy_protocol"), what, mend));
             }
         }
         let (server, http, times, waf) = (&self.server, &self.http, &self.timeouts, &self.waf);

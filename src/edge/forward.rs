@@ -112,7 +112,7 @@ fn fields(x: &Exchange) -> Result<HeaderMap> {
     let s = &x.snapshot;
     let gone = hop::fields(&x.headers);
     let spent = match x.user {
-        UserKey::ApiKey(_) => s.users.spent(&x.headers),
+        UserKey::ApiKey(_) | UserKey::Certificate(_) => s.users.spent(&x.headers),
         UserKey::Address(_) => Vec::new(),
     };
     let authority = request.authority().to_string();

@@ -1,25 +1,24 @@
 //! Listeners: accept, count, shake hands, and hand over to HTTP/1 or HTTP/2.
 //!
 //! Connections are counted in total and per client address before anything else is done for them; over the limit they
-//! are closed at once. A TLS handshake has a deadline. The certificate and every limit come from the snapshot of the
-//! moment, so a reload reaches the next connection without touching the socket.
+//! are closed at once. What comes before HTTP, a PROXY header and a TLS handshake, has one deadline (`opening`). The
+//! certificate and every limit come from the snapshot of the moment, so a reload reaches the next connection without
+//! touching the socket.
 
-use super::conn::Conn;
-use super::socket::Socket;
-use super::{Edge, h1, h2};
+use super::{Edge, h1, h2, opening};
+use crate::client::proxy::Opening;
 use crate::config::{ListenerSettings, PlainMode};
-use crate::facts::{ClientAddr, Connection, PeerAddr, Scheme, TlsFacts};
-use crate::telemetry::HandshakeOutcome;
+use crate::facts::ClientAddr;
+use crate::snapshot::Listener;
+use crate::telemetry::ProxyOutcome;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -34,7 +33,8 @@ pub(crate) struct Connections {
 /// One counted connection; gives its place back when dropped.
 pub(crate) struct Place {
     connections: Arc<Connections>,
-    address: IpAddr,
+    /// Whose it is, once that is known.
+    address: Option<IpAddr>,
 }
 
 impl Connections {
@@ -43,28 +43,34 @@ impl Connections {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Counts one more from `address`, unless that is over a limit.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, total: usize, per_address: usize) -> Option<Place> {
+    /// Counts one more, unless that is over the limit in all. Whose it is, [`Place::attribute`] counts.
+    pub(crate) fn enter(self: &Arc<Self>, total: usize) -> Option<Place> {
         if self.total.fetch_add(1, Ordering::Relaxed) >= total {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let mut open = self.by_address.entry(address).or_insert(0);
+        Some(Place { connections: self.clone(), address: None })
+    }
+}
+
+impl Place {
+    /// Counts the connection for an address; `false`, and not counted, if that has too many.
+    pub(crate) fn attribute(&mut self, address: IpAddr, per_address: usize) -> bool {
+        let mut open = self.connections.by_address.entry(address).or_insert(0);
         if *open >= per_address {
-            drop(open);
-            self.total.fetch_sub(1, Ordering::Relaxed);
-            return None;
+            return false;
         }
         *open += 1;
-        drop(open);
-        Some(Place { connections: self.clone(), address })
+        self.address = Some(address);
+        true
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.connections.total.fetch_sub(1, Ordering::Relaxed);
-        if let Entry::Occupied(mut open) = self.connections.by_address.entry(self.address) {
+        let Some(address) = self.address else { return };
+        if let Entry::Occupied(mut open) = self.connections.by_address.entry(address) {
             *open.get_mut() -= 1;
             if *open.get() == 0 {
                 open.remove();
@@ -88,30 +94,54 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into()).map_err(with_address)
 }
 
-/// Accepts until the gate stops.
-pub(crate) async fn run(edge: Arc<Edge>, listener: TcpListener, settings: ListenerSettings) {
+/// Accepts until the gate stops; `index` is the listener's place in the configuration.
+pub(crate) async fn run(edge: Arc<Edge>, socket: TcpListener, index: usize, settings: ListenerSettings) {
     let mut stop = edge.stop.clone();
     let meter = edge.gate.metrics().listener(if settings.tls { "tls" } else { "plain" });
+    let Some(mut listener) = edge.gate.current().listener(index, &settings).cloned() else { return };
+    let redirect_to = (!settings.tls && settings.plain == PlainMode::Redirect).then_some(settings.https_port);
     loop {
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
                 let snapshot = edge.gate.current();
+                if let Some(current) = snapshot.listener(index, &settings) {
+                    listener = current.clone();
+                }
                 let server = &snapshot.config.document.server;
                 let (total, per_address) = (server.max_connections, server.max_connections_per_address);
-                let address = ClientAddr::new(peer.ip()).subscriber();
-                let Some(place) = edge.connections.enter(address, total, per_address) else {
+                let opening = listener.proxy.opening(peer.ip());
+                if opening == Opening::Refuse {
+                    edge.gate.metrics().proxy_headers.count(ProxyOutcome::Untrusted);
+                    continue;
+                }
+                let Some(mut place) = edge.connections.enter(total) else {
                     meter.refused();
                     continue;
                 };
+                // Whoever speaks for others is counted as those it speaks for, once it has named them.
+                if opening == Opening::Direct && !place.attribute(ClientAddr::new(peer.ip()).subscriber(), per_address)
+                {
+                    meter.refused();
+                    continue;
+                }
+                drop(snapshot);
                 let counted = meter.opened();
-                let (edge, settings) = (edge.clone(), settings.clone());
+                let (edge, listener, meter) = (edge.clone(), listener.clone(), meter.clone());
                 tokio::spawn(async move {
-                    serve(&edge, stream, peer, &settings).await;
+                    let attribute = |address: IpAddr| {
+                        let fits = place.address.is_some()
+                            || place.attribute(ClientAddr::new(address).subscriber(), per_address);
+                        if !fits {
+                            meter.refused();
+                        }
+                        fits
+                    };
+                    serve(&edge, stream, peer, &listener, opening, redirect_to, attribute).await;
                     drop((place, counted));
                 });
             }
@@ -124,49 +154,25 @@ pub(crate) async fn run(edge: Arc<Edge>, listener: TcpListener, settings: Listen
     }
 }
 
-async fn serve(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, settings: &ListenerSettings) {
-    let Ok(local) = stream.local_addr() else { return };
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let times = edge.gate.current().times.clone();
-    let stream = Socket::new(stream, times.send_idle.0, times.send_min_rate.0);
-    let facts =
-        |scheme, tls, redirect_to| Arc::new(Connection { peer: PeerAddr(peer), local, scheme, tls, redirect_to });
-    if !settings.tls {
-        let redirect_to = (settings.plain == PlainMode::Redirect).then_some(settings.https_port);
-        let facts = facts(Scheme::Http, None, redirect_to);
-        return Box::pin(h1::run(edge.clone(), Conn::plain(stream), facts)).await;
-    }
-    let started = Instant::now();
+/// One connection, from its first byte to its last. `attribute` counts it for the client's address, or says that this has
+/// too many.
+async fn serve(
+    edge: &Arc<Edge>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: &Listener,
+    opening: Opening,
+    redirect_to: Option<u16>,
+    attribute: impl FnMut(IpAddr) -> bool,
+) {
     // Each part of a connection's life has a future of its own, so that an idle one does not keep room for the others.
-    let accept = Box::pin(TlsAcceptor::from(edge.tls.clone()).accept(stream));
-    let shaken = timeout(times.handshake.0, accept).await;
-    let stream = match shaken {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(_)) => return edge.gate.metrics().handshakes.count(HandshakeOutcome::Failed),
-        Err(_) => return edge.gate.metrics().handshakes.count(HandshakeOutcome::TimedOut),
-    };
-    let session = stream.get_ref().1;
-    let alpn = match session.alpn_protocol() {
-        Some(b"h2") => Some("h2"),
-        Some(b"http/1.1") => Some("http/1.1"),
-        _ => None,
-    };
-    let suite = session.negotiated_cipher_suite().and_then(|s| s.suite().as_str());
-    let group = session.negotiated_key_exchange_group().and_then(|g| g.name().as_str());
-    let tls = TlsFacts {
-        version: "1.3",
-        cipher: suite.unwrap_or("unknown"),
-        group: group.unwrap_or("unknown"),
-        sni: session.server_name().map(Into::into),
-        alpn,
-    };
-    edge.gate.metrics().handshakes.count(HandshakeOutcome::Done);
-    edge.gate.metrics().handshake_seconds.observe(started.elapsed());
-    let facts = facts(Scheme::Https, Some(tls), None);
-    let conn = Conn::tls(stream);
-    if alpn == Some("h2") {
+    let opened = Box::pin(opening::open(edge, stream, peer, listener, opening, attribute)).await;
+    let Some(opened) = opened else { return };
+    let (conn, mut facts) = opened;
+    facts.redirect_to = redirect_to;
+    let h2 = facts.tls.as_ref().is_some_and(|tls| tls.alpn == Some("h2"));
+    let facts = Arc::new(facts);
+    if h2 {
         Box::pin(h2::run(edge.clone(), Box::new(conn.counting_frames()), facts)).await;
     } else {
         Box::pin(h1::run(edge.clone(), conn, facts)).await;
@@ -181,15 +187,21 @@ mod tests {
     fn connections_are_counted_in_all_and_by_address() {
         let connections = Arc::new(Connections::default());
         let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let first = connections.enter(a, 3, 2).unwrap();
-        let _second = connections.enter(a, 3, 2).unwrap();
-        assert!(connections.enter(a, 3, 2).is_none(), "two from one address are enough");
-        let _third = connections.enter(b, 3, 2).unwrap();
-        assert!(connections.enter(b, 3, 2).is_none(), "three in all are enough");
+        let enter = |address: IpAddr| {
+            let mut place = connections.enter(3)?;
+            place.attribute(address, 2).then_some(place)
+        };
+        let first = enter(a).unwrap();
+        let _second = enter(a).unwrap();
+        assert!(enter(a).is_none(), "two from one address are enough");
+        let _third = enter(b).unwrap();
+        assert!(enter(b).is_none(), "three in all are enough");
         assert_eq!(connections.open(), 3);
         drop(first);
-        assert!(connections.enter(a, 3, 2).is_some());
-        drop((_second, _third));
+        assert!(enter(a).is_some());
+        let nobody = connections.enter(3).unwrap();
+        assert!(connections.enter(3).is_none(), "whoever has not said who they are counts too");
+        drop((_second, _third, nobody));
         assert_eq!(connections.open(), 0);
         assert!(connections.by_address.is_empty(), "nobody is remembered after leaving");
     }

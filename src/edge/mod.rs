@@ -19,6 +19,7 @@ mod h2;
 mod hooks;
 mod kept;
 mod listen;
+mod opening;
 mod relay;
 mod respond;
 mod serve;
@@ -54,7 +55,6 @@ pub(crate) struct Edge {
     proxy: Arc<HttpProxy<hooks::Hooks>>,
     links: Arc<KeptLinks>,
     storage: &'static CacheStorage,
-    tls: Arc<rustls::ServerConfig>,
     connections: Arc<Connections>,
     drain: Duration,
     stop: watch::Receiver<bool>,
@@ -62,12 +62,7 @@ pub(crate) struct Edge {
 
 impl Edge {
     /// Makes the edge; `stop` turning true begins the drain.
-    pub(crate) fn new(
-        gate: Arc<Gate>,
-        tls: Arc<rustls::ServerConfig>,
-        drain: Duration,
-        stop: watch::Receiver<bool>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(gate: Arc<Gate>, drain: Duration, stop: watch::Receiver<bool>) -> Arc<Self> {
         let conf = ServerConf {
             upstream_keepalive_pool_size: UPSTREAM_POOL,
             max_retries: MAX_ATTEMPTS,
@@ -77,12 +72,12 @@ impl Edge {
         let proxy = Arc::new(http_proxy(&Arc::new(conf), hooks::Hooks { storage }));
         let links = Arc::<KeptLinks>::default();
         tokio::spawn(sweep(Arc::downgrade(&links)));
-        Arc::new(Self { gate, proxy, links, storage, tls, connections: Arc::default(), drain, stop })
+        Arc::new(Self { gate, proxy, links, storage, connections: Arc::default(), drain, stop })
     }
 
-    /// Serves one listener until the drain begins.
-    pub(crate) async fn listen(self: Arc<Self>, socket: TcpListener, settings: ListenerSettings) {
-        listen::run(self, socket, settings).await;
+    /// Serves one listener, the one at `index` of the configuration, until the drain begins.
+    pub(crate) async fn listen(self: Arc<Self>, socket: TcpListener, index: usize, settings: ListenerSettings) {
+        listen::run(self, socket, index, settings).await;
     }
 
     /// Connections open now.

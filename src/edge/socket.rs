@@ -5,14 +5,18 @@
 //! no more: a client that takes nothing at all for `patience` is let go, and so is one that takes less than `least` bytes
 //! a second over a stretch of at least `patience` in which we had to wait for it. A stretch ends when we have not waited
 //! for that long. Memory: one timer while a write waits.
+//!
+//! What has to be seen of a connection before anybody reads from it, a PROXY header or a ClientHello, is read ahead here
+//! and given to the reader first.
 
+use bytes::{Buf, BytesMut};
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -26,6 +30,8 @@ pub(crate) struct Socket {
     /// Runs while the kernel takes nothing.
     waiting: Option<Pin<Box<Sleep>>>,
     stretch: Option<Stretch>,
+    /// Read, and not yet taken by a reader.
+    ahead: BytesMut,
 }
 
 /// A time over which the client was slower than we.
@@ -37,11 +43,36 @@ struct Stretch {
     taken: u64,
 }
 
+/// Least room made for reading ahead, in bytes: most of what begins a connection fits.
+const AHEAD: usize = 1024;
+
 impl Socket {
     /// Writes to `stream` fail with [`io::ErrorKind::TimedOut`] once the client took nothing for `patience`, or less than
     /// `least` bytes a second for longer.
     pub(crate) fn new(stream: TcpStream, patience: Duration, least: u64) -> Self {
-        Self { stream, patience, least, waiting: None, stretch: None }
+        Self { stream, patience, least, waiting: None, stretch: None, ahead: BytesMut::new() }
+    }
+
+    /// What was read ahead.
+    pub(crate) fn ahead(&self) -> &[u8] {
+        &self.ahead
+    }
+
+    /// Reads more ahead: at least one byte, hardly more than `want`.
+    ///
+    /// # Errors
+    /// The client left.
+    pub(crate) async fn read_ahead(&mut self, want: usize) -> io::Result<()> {
+        self.ahead.reserve(want.max(AHEAD));
+        match self.stream.read_buf(&mut self.ahead).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes so many bytes of what was read ahead away from the readers.
+    pub(crate) fn skip_ahead(&mut self, length: usize) {
+        self.ahead.advance(length.min(self.ahead.len()));
     }
 
     fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -87,6 +118,15 @@ impl AsRawFd for Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let length = buf.remaining().min(self.ahead.len());
+            buf.put_slice(self.ahead.get(..length).unwrap_or_default());
+            self.ahead.advance(length);
+            if self.ahead.is_empty() {
+                self.ahead = BytesMut::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -169,5 +209,24 @@ mod tests {
             assert_eq!(outcome, if served { Ok(()) } else { Err(io::ErrorKind::TimedOut) }, "{least}");
             drop(client);
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_comes_first() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_secs(10), 0);
+        client.write_all(b"headhello").await.unwrap();
+        while socket.ahead().len() < 9 {
+            socket.read_ahead(9).await.unwrap();
+        }
+        socket.skip_ahead(4);
+        client.write_all(b" world").await.unwrap();
+        let mut read = [0; 11];
+        socket.read_exact(&mut read[..3]).await.unwrap();
+        socket.read_exact(&mut read[3..]).await.unwrap();
+        assert_eq!(&read, b"hello world");
+        drop(client);
+        assert_eq!(socket.read_ahead(1).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

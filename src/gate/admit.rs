@@ -67,7 +67,8 @@ pub async fn admit(
         Err(refusal) => return Break(refusal),
     }
 
-    let user = s.users.identify(&x.headers, x.client);
+    let certificate = x.connection.tls.as_ref().and_then(|tls| tls.client.as_ref()?.user.as_ref());
+    let user = s.users.identify(&x.headers, x.client, certificate);
     if let Some(user) = x.settle(Stage::User, Mode::Enforce, user)? {
         x.user = user;
     }

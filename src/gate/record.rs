@@ -131,7 +131,9 @@ fn event(x: &mut Exchange, action: Action, total: Duration) -> Event {
         group: Some(tls.group.into()),
         sni: tls.sni.as_ref().map(|sni| Bytes::copy_from_slice(sni.as_bytes())),
         alpn: tls.alpn.map(|alpn| Bytes::from_static(alpn.as_bytes())),
-        ..Tls::default()
+        resumed: tls.resumed,
+        ja4: tls.ja4.clone(),
+        client: tls.client.clone(),
     });
     event
 }

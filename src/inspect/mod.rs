@@ -158,6 +158,9 @@ impl Inspect {
         if self.rule_costs {
             transaction.count_costs();
         }
+        if let Some(ja4) = origin.connection.tls.as_ref().and_then(|tls| tls.ja4.as_deref()) {
+            transaction.fingerprint(ja4);
+        }
         transaction.request_line(head.method, head.target, head.protocol);
         let mut coded = false;
         for (name, value) in head.headers {

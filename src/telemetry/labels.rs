@@ -126,6 +126,22 @@ labels! {
         Lag = "lag",
     }
 
+    /// What a connection of a peer that may speak for others began with.
+    ProxyOutcome {
+        /// A PROXY header that names a client.
+        Client = "client",
+        /// One that names nobody: the peer's own.
+        Peer = "peer",
+        /// None, where that is allowed.
+        Absent = "absent",
+        /// None where one has to be, or one that breaks the protocol; the connection was closed.
+        Malformed = "malformed",
+        /// None in time; the connection was closed.
+        TimedOut = "timed_out",
+        /// The peer is not trusted on a listener for trusted ones; the connection was closed at once.
+        Untrusted = "untrusted",
+    }
+
     /// What became of an audit event that was to be written.
     AuditOutcome {
         /// Handed to the operating system whole.
@@ -300,6 +316,7 @@ mod tests {
         slots_agree::<CacheStatus>();
         slots_agree::<ReplicaOutcome>();
         slots_agree::<HandshakeOutcome>();
+        slots_agree::<ProxyOutcome>();
         slots_agree::<AuditOutcome>();
         slots_agree::<ShedCause>();
         slots_agree::<ReloadOutcome>();

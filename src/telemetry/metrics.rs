@@ -5,7 +5,8 @@ use super::handles::{
     RuleMetrics, Seconds,
 };
 use super::labels::{
-    CacheStatus, HandshakeOutcome, Label, ReloadOutcome, ReplicaOutcome, ReputationDecision, ShadowOutcome, WafPhase,
+    CacheStatus, HandshakeOutcome, Label, ProxyOutcome, ReloadOutcome, ReplicaOutcome, ReputationDecision,
+    ShadowOutcome, WafPhase,
 };
 use crate::facts::RouteName;
 use crate::verdict::{Mode, Reason};
@@ -159,6 +160,8 @@ pub struct Metrics {
     pub cache_bytes: IntGauge,
     /// Stored responses.
     pub cache_entries: IntGauge,
+    /// PROXY headers.
+    pub proxy_headers: By<ProxyOutcome, IntCounter>,
     /// TLS handshakes.
     pub handshakes: By<HandshakeOutcome, IntCounter>,
     /// Time to complete a TLS handshake.
@@ -265,6 +268,11 @@ impl Metrics {
             "Connections closed at once because too many were open, by listener.",
             &["listener"],
         )?;
+        let proxy_headers = b.counters(
+            "gatehouse_proxy_headers_total",
+            "Connections to listeners with the PROXY protocol from peers it concerns, by what they began with.",
+            &["outcome"],
+        )?;
         let handshakes =
             b.counters("gatehouse_handshakes_total", "TLS handshakes, by how they ended.", &["outcome"])?;
         let handshake_seconds =
@@ -326,6 +334,7 @@ impl Metrics {
             cache: counts(&cache),
             cache_bytes,
             cache_entries,
+            proxy_headers: counts(&proxy_headers),
             handshakes: counts(&handshakes),
             handshake_seconds,
             audit: AuditMetrics { queue: audit_queue, events: counts(&audit_events), errors: audit_errors },
@@ -582,6 +591,7 @@ mod tests {
         check::<CacheStatus>("gatehouse_cache_requests_total", "status");
         check::<ReplicaOutcome>("gatehouse_replica_requests_total", "outcome");
         check::<HandshakeOutcome>("gatehouse_handshakes_total", "outcome");
+        check::<ProxyOutcome>("gatehouse_proxy_headers_total", "outcome");
         check::<crate::telemetry::AuditOutcome>("gatehouse_audit_events_total", "outcome");
         check::<ShadowOutcome>("gatehouse_shadow_requests_total", "outcome");
         check::<ReloadOutcome>("gatehouse_reloads_total", "outcome");

@@ -20,7 +20,7 @@ pub use handles::{
     RuleMetrics, Seconds,
 };
 pub use labels::{
-    AuditOutcome, CacheStatus, HandshakeOutcome, Label, LimitDecision, ReloadOutcome, ReplicaOutcome,
+    AuditOutcome, CacheStatus, HandshakeOutcome, Label, LimitDecision, ProxyOutcome, ReloadOutcome, ReplicaOutcome,
     ReputationDecision, ShadowOutcome, ShedCause, WafPhase,
 };
 pub use log::{LogFormat, LogSettings, init};

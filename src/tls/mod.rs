@@ -1,14 +1,17 @@
-//! TLS towards clients: version 1.3 only, certificates chosen by server name and exchanged live.
+//! TLS towards clients: version 1.3 unless a listener says otherwise, certificates chosen by server name and exchanged live.
 //!
-//! Decides before anything of HTTP exists. In go certificate and key files; out comes one `rustls` configuration for all
-//! listeners and all of the process's life, in which the only thing that changes is what [`Resolver`] points at. A reload
-//! builds a whole [`CertificateSet`] aside and swaps it in; a handshake ends on the set it began with.
+//! Decides before anything of HTTP exists. In go certificate and key files and each listener's [`Terms`]; out comes one
+//! [`Terminator`] a listener and generation, over one [`Resolver`] for all of the process's life. A reload builds a whole
+//! [`CertificateSet`] aside and swaps it in; a handshake ends on the set it began with.
 //!
-//! *What is offered.* TLS 1.3 alone (RFC 8446; RFC 9325 section 3.1.1 allows 1.2, we have no client that needs it), with
-//! the key exchange X25519MLKEM768 preferred (draft-ietf-tls-ecdhe-mlkem), so that what is recorded today stays closed
-//! to a quantum computer, then X25519, P-256 and P-384. ALPN `h2`, then `http/1.1` (RFC 7301). Session tickets under keys
-//! that live in this process's memory only and change every six hours; a ticket is good for twelve. No 0-RTT: what is
-//! replayed there (RFC 8446 section 8) would have to be judged by the method's idempotency, which clients do not keep.
+//! *What is offered.* TLS 1.3 alone (RFC 8446), and TLS 1.2 where a listener opts in, with ECDHE and authenticated
+//! encryption only (RFC 9325 section 4.2). The key exchange X25519MLKEM768 is preferred (draft-ietf-tls-ecdhe-mlkem), so
+//! that what is recorded today stays closed to a quantum computer, then X25519, P-256 and P-384. ALPN `h2`, then
+//! `http/1.1` (RFC 7301), or what the listener says; a client that offers others only is refused. Session tickets: see
+//! [`Tickets`]. No 0-RTT: what is replayed there (RFC 8446 section 8) would have to be judged by the method's idempotency,
+//! which clients do not keep.
+//!
+//! *What is asked.* Nothing, or a certificate under one of the listener's authorities ([`ClientCertificates`]).
 //!
 //! *Bounds.* Tickets are stateless, so sessions hold no memory. A handshake costs one look-up by name, no I/O, no lock.
 //! How long a handshake may take is the listener's to say.
@@ -17,16 +20,23 @@
 //! load. A name that no certificate is for gets the first one, which an honest client then refuses itself.
 
 mod development;
+pub mod hello;
+mod identity;
 mod pem;
+mod staple;
 mod store;
+mod terminator;
+mod tickets;
 
+pub use identity::{ClientCertificates, Demand, Identity};
 pub use store::{CertificateSet, Expiry, Resolver};
+pub use terminator::{MinVersion, Protocol, Terminator, Terms};
+pub use tickets::{TicketSettings, Tickets};
 
 use crate::units;
-use rustls::ServerConfig;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The `[tls]` section.
@@ -43,6 +53,8 @@ pub struct Settings {
     /// top-level name: for those write `app.localhost` here.
     #[serde(deserialize_with = "units::list")]
     pub names: Vec<String>,
+    /// How sessions are resumed.
+    pub tickets: TicketSettings,
 }
 
 /// One certificate chain and its private key.
@@ -53,39 +65,28 @@ pub struct Pair {
     pub cert: PathBuf,
     /// PEM: the private key (PKCS#8, PKCS#1 or SEC1), not encrypted, readable for the gate alone.
     pub key: PathBuf,
+    /// DER: the OCSP response to be stapled, for clients that ask whether the certificate was revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<PathBuf>,
 }
 
-/// The cryptography every listener uses: the TLS 1.3 suites of AWS-LC and the groups above, in order of preference.
+impl Pair {
+    /// The same with relative paths that start at `base`.
+    fn below(&self, base: &Path) -> Self {
+        Self {
+            cert: base.join(&self.cert),
+            key: base.join(&self.key),
+            ocsp: self.ocsp.as_ref().filter(|path| !path.as_os_str().is_empty()).map(|path| base.join(path)),
+        }
+    }
+}
+
+/// The cryptography of what is not a listener: what every listener speaks.
 fn provider() -> Arc<CryptoProvider> {
-    use aws_lc_rs::{cipher_suite, kx_group};
-    Arc::new(CryptoProvider {
-        cipher_suites: vec![
-            cipher_suite::TLS13_AES_256_GCM_SHA384,
-            cipher_suite::TLS13_AES_128_GCM_SHA256,
-            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-        ],
-        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
-        ..aws_lc_rs::default_provider()
-    })
+    terminator::cryptography(MinVersion::Tls13)
 }
 
-/// The configuration for all TLS listeners. To be made once: its ticket keys are what lets clients resume.
-///
-/// # Errors
-///
-/// Only where the random generator fails.
-pub fn server_config(resolver: Arc<Resolver>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
-    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    config.max_early_data_size = 0;
-    config.send_half_rtt_data = false;
-    Ok(Arc::new(config))
-}
-
+#[cfg(test)]
+mod terms_tests;
 #[cfg(test)]
 mod tests;

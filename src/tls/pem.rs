@@ -4,7 +4,7 @@
 
 use crate::fault::Fault;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use std::io::Read;
 use std::path::Path;
 
@@ -53,6 +53,27 @@ pub(super) fn private_key(path: &Path, key: &str) -> Result<PrivateKeyDer<'stati
     Err(Fault::file(path, (0, 0), "", "there is no private key in this file", mend))
 }
 
+/// Reads revocation lists: one in DER, or those in PEM, at least one.
+pub(super) fn revocations(path: &Path, key: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
+    let bytes = bytes(path, key)?;
+    // A DER sequence; no text begins so.
+    if bytes.first() == Some(&0x30) {
+        return Ok(vec![bytes.into()]);
+    }
+    let mut lists = Vec::new();
+    for section in split(&String::from_utf8_lossy(&bytes), path)? {
+        if section.label == "X509 CRL" {
+            let list = CertificateRevocationListDer::from_pem_slice(section.text.as_bytes());
+            lists.push(list.map_err(|_| undecodable(path, &section))?);
+        }
+    }
+    if lists.is_empty() {
+        let mend = "write a file in DER, or in PEM with -----BEGIN X509 CRL----- in it";
+        return Err(Fault::file(path, (0, 0), "", "there is no revocation list in this file", mend));
+    }
+    Ok(lists)
+}
+
 fn undecodable(path: &Path, section: &Section) -> Fault {
     let inner = section.text.lines().enumerate().skip(1);
     let base64 = |line: &str| line.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/= \t\r".contains(&b));
@@ -63,20 +84,25 @@ fn undecodable(path: &Path, section: &Section) -> Fault {
 }
 
 fn sections(path: &Path, key: &str) -> Result<Vec<Section>, Fault> {
+    split(&String::from_utf8_lossy(&bytes(path, key)?), path)
+}
+
+/// A whole file of bounded size.
+pub(super) fn bytes(path: &Path, key: &str) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
         let mend = match error.kind() {
             std::io::ErrorKind::PermissionDenied => "make it readable for the user the gate runs as",
-            _ => "write the path of a PEM file; a relative one starts at the configuration file",
+            _ => "write the path of a file that is there; a relative one starts at the configuration file",
         };
         return Err(Fault::key(key, format!("cannot read {}: {error}", path.display()), mend));
     }
     if bytes.len() as u64 > MAX_FILE {
         let what = format!("{} is larger than {MAX_FILE} bytes", path.display());
-        return Err(Fault::key(key, what, "is this a PEM file?"));
+        return Err(Fault::key(key, what, "is this the right file?"));
     }
-    split(&String::from_utf8_lossy(&bytes), path)
+    Ok(bytes)
 }
 
 fn split(text: &str, path: &Path) -> Result<Vec<Section>, Fault> {

@@ -1,6 +1,6 @@
 //! The certificates in use, and the choice among them.
 
-use super::{Pair, Settings, development, pem, provider};
+use super::{Pair, Settings, development, pem, provider, staple};
 use crate::fault::Fault;
 use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -39,6 +39,15 @@ pub struct CertificateSet {
     warnings: Vec<Fault>,
     files: Vec<PathBuf>,
     development: Option<PathBuf>,
+    staples: Vec<Stapled>,
+}
+
+/// A certificate with an OCSP response, and without it for when that has run out.
+#[derive(Debug)]
+struct Stapled {
+    with: Arc<CertifiedKey>,
+    without: Arc<CertifiedKey>,
+    until: SystemTime,
 }
 
 /// One pair that passed every check.
@@ -46,6 +55,8 @@ struct Loaded {
     key: CertifiedKey,
     names: Vec<String>,
     not_after: SystemTime,
+    /// How long the OCSP response in `key` may be shown.
+    stapled_until: Option<SystemTime>,
     warnings: Vec<Fault>,
 }
 
@@ -65,13 +76,11 @@ impl CertificateSet {
         });
         let empty = |path: &Path| path.as_os_str().is_empty();
         let configured = settings.certificates.iter().enumerate().filter(|(_, p)| !empty(&p.cert) || !empty(&p.key));
-        let mut pairs: Vec<_> = configured
-            .map(|(i, p)| (format!("certificates[{i}]"), Pair { cert: base.join(&p.cert), key: base.join(&p.key) }))
-            .collect();
+        let mut pairs: Vec<_> = configured.map(|(i, p)| (format!("certificates[{i}]"), p.below(base))).collect();
         let created = pairs.is_empty();
         if created {
             let dir = state_dir.join("tls");
-            let pair = Pair { cert: dir.join("development.pem"), key: dir.join("development.key") };
+            let pair = Pair { cert: dir.join("development.pem"), key: dir.join("development.key"), ocsp: None };
             pairs.push(("certificates".into(), pair));
         }
         let mut set = Self {
@@ -82,6 +91,7 @@ impl CertificateSet {
             warnings: Vec::new(),
             files: Vec::new(),
             development: None,
+            staples: Vec::new(),
         };
         if !faults.is_empty() {
             return Err(faults);
@@ -101,7 +111,7 @@ impl CertificateSet {
                 Ok(loaded) => set.add(loaded),
                 Err(more) => faults.extend(more),
             }
-            set.files.extend([pair.cert, pair.key]);
+            set.files.extend([Some(pair.cert), Some(pair.key), pair.ocsp].into_iter().flatten());
         }
         set.development = development;
         if faults.is_empty() { Ok(set) } else { Err(faults) }
@@ -109,6 +119,10 @@ impl CertificateSet {
 
     fn add(&mut self, loaded: Loaded) {
         let key = Arc::new(loaded.key);
+        if let Some(until) = loaded.stapled_until {
+            let without = Arc::new(CertifiedKey { ocsp: None, ..(*key).clone() });
+            self.staples.push(Stapled { with: key.clone(), without, until });
+        }
         for name in &loaded.names {
             match name.strip_prefix("*.") {
                 Some(parent) => self.wildcard.entry(parent.to_owned()).or_default().push(key.clone()),
@@ -129,6 +143,17 @@ impl CertificateSet {
         candidates.iter().find(|candidate| candidate.key.choose_scheme(offered).is_some()).cloned()
     }
 
+    /// The same certificate as it may be shown at `now`: without its OCSP response, once that has run out.
+    pub(super) fn in_force(&self, chosen: Arc<CertifiedKey>, now: impl FnOnce() -> SystemTime) -> Arc<CertifiedKey> {
+        if chosen.ocsp.is_none() {
+            return chosen;
+        }
+        match self.staples.iter().find(|stapled| Arc::ptr_eq(&stapled.with, &chosen)) {
+            Some(stapled) if now() > stapled.until => stapled.without.clone(),
+            _ => chosen,
+        }
+    }
+
     /// What each certificate is for and when it ends.
     pub fn expiries(&self) -> &[Expiry] {
         &self.expiries
@@ -137,6 +162,21 @@ impl CertificateSet {
     /// What works but will not stay so, or is less safe than it should be; to be logged after a load.
     pub fn warnings(&self) -> &[Fault] {
         &self.warnings
+    }
+
+    /// What needs somebody's hand at `now`: certificates that end soon or have ended, OCSP responses that ran out. One
+    /// sentence each; to be said again every day, however long ago the set was loaded.
+    pub fn due(&self, now: SystemTime) -> Vec<String> {
+        let shown = |at: SystemTime| jiff::Timestamp::try_from(at).map_or_else(|_| "?".into(), |at| format!("{at:.0}"));
+        let ending = self.expiries.iter().filter(|expiry| now + SOON > expiry.not_after).map(|expiry| {
+            let name = expiry.names.first().map_or("no name", String::as_str);
+            format!("the certificate for {name} expires on {}", shown(expiry.not_after))
+        });
+        let run_out =
+            self.staples.iter().filter(|stapled| now > stapled.until).map(|stapled| {
+                format!("an OCSP response ran out on {}: it is no longer stapled", shown(stapled.until))
+            });
+        ending.chain(run_out).collect()
     }
 
     /// The files that were read: when one changes, the configuration is to be loaded anew.
@@ -173,7 +213,9 @@ impl Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.load().choose(hello.server_name(), hello.signature_schemes())
+        let set = self.0.load();
+        let chosen = set.choose(hello.server_name(), hello.signature_schemes())?;
+        Some(set.in_force(chosen, SystemTime::now))
     }
 }
 
@@ -209,8 +251,25 @@ fn load(pair: &Pair, place: &str, now: SystemTime) -> Result<Loaded, Vec<Fault>>
 
     let not_after = time(leaf.validity().not_after.timestamp());
     let chain_der: Vec<CertificateDer<'static>> = chain.iter().map(|(_, der)| der.clone()).collect();
+    let stapled = pair.ocsp.as_ref().map(|path| staple::read(path, &format!("{place}.ocsp"), &chain, now));
+    let stapled = match stapled {
+        Some(Ok(Ok(staple))) => Some(staple),
+        Some(Ok(Err(warning))) => {
+            warnings.push(warning);
+            None
+        }
+        Some(Err(fault)) => {
+            faults.push(fault);
+            None
+        }
+        None => None,
+    };
     match certified(chain_der, key, pair, &chain) {
-        Ok(key) if faults.is_empty() => Ok(Loaded { key, names, not_after, warnings }),
+        Ok(mut key) if faults.is_empty() => {
+            let stapled_until = stapled.as_ref().map(|staple| staple.until);
+            key.ocsp = stapled.map(|staple| staple.response);
+            Ok(Loaded { key, names, not_after, stapled_until, warnings })
+        }
         Ok(_) => Err(faults),
         Err(fault) => {
             faults.push(fault);
@@ -316,7 +375,7 @@ fn readable_by_others(key: &Path) -> Option<Fault> {
 }
 
 /// Seconds since 1970, which certificates may place before it.
-fn time(timestamp: i64) -> SystemTime {
+pub(super) fn time(timestamp: i64) -> SystemTime {
     let distance = Duration::from_secs(timestamp.unsigned_abs());
     let time = if timestamp < 0 {
         SystemTime::UNIX_EPOCH.checked_sub(distance)

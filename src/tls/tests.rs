@@ -1,41 +1,55 @@
+use super::terminator::cryptography;
 use super::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore, ServerConnection,
-    SignatureScheme,
+    ClientConfig, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
-fn build(settings: &Settings, dir: &TempDir, now: SystemTime) -> Result<CertificateSet, String> {
+/// Terms with everything at its default.
+fn server_config(resolver: Arc<Resolver>) -> Result<Arc<ServerConfig>, Vec<crate::fault::Fault>> {
+    let terms = Terms {
+        min_version: MinVersion::default(),
+        alpn: &[Protocol::H2, Protocol::Http11],
+        client_certificates: &ClientCertificates::default(),
+    };
+    let tickets = Tickets::build(&TicketSettings::default(), Path::new(""), None)?;
+    Ok(Terminator::build(terms, &tickets, Path::new(""), SystemTime::now())?.config(&resolver))
+}
+
+pub(super) fn build(settings: &Settings, dir: &TempDir, now: SystemTime) -> Result<CertificateSet, String> {
     CertificateSet::build(settings, dir.path(), &dir.path().join("state"), now)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
-fn pair(name: &str) -> Pair {
-    Pair { cert: format!("{name}.pem").into(), key: format!("{name}.key").into() }
+pub(super) fn pair(name: &str) -> Pair {
+    Pair { cert: format!("{name}.pem").into(), key: format!("{name}.key").into(), ocsp: None }
 }
 
-fn configured(names: &[&str]) -> Settings {
+pub(super) fn configured(names: &[&str]) -> Settings {
     Settings { certificates: names.iter().map(|name| pair(name)).collect(), ..Settings::default() }
 }
 
 /// An authority, and what it issues into a directory.
-struct Authority {
-    dir: TempDir,
-    issuer: CertifiedIssuer<'static, KeyPair>,
+pub(super) struct Authority {
+    pub(super) dir: TempDir,
+    pub(super) issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "Test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -43,7 +57,7 @@ impl Authority {
         Self { dir: tempfile::tempdir().unwrap(), issuer }
     }
 
-    fn issue(&self, file: &str, names: &[&str], change: impl FnOnce(&mut CertificateParams)) {
+    pub(super) fn issue(&self, file: &str, names: &[&str], change: impl FnOnce(&mut CertificateParams)) {
         let names: Vec<_> = names.iter().map(|name| name.to_string()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, file);
@@ -54,33 +68,52 @@ impl Authority {
         self.write(&format!("{file}.key"), &key.serialize_pem());
     }
 
-    fn write(&self, file: &str, text: &str) {
+    /// Writes a list that revokes these serial numbers and is to be replaced in a year's first days.
+    pub(super) fn revoke(&self, file: &str, serials: &[u64], replaced: i32) {
+        let revoked = serials.iter().map(|serial| rcgen::RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: rcgen::date_time_ymd(2024, 1, 2),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(replaced, 1, 1),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        self.write(file, &params.signed_by(&self.issuer).unwrap().pem().unwrap());
+    }
+
+    pub(super) fn write(&self, file: &str, text: &str) {
         let path = self.dir.path().join(file);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     }
 
-    fn read(&self, file: &str) -> String {
+    pub(super) fn read(&self, file: &str) -> String {
         std::fs::read_to_string(self.dir.path().join(file)).unwrap()
     }
 
-    fn set(&self, names: &[&str]) -> CertificateSet {
+    pub(super) fn set(&self, names: &[&str]) -> CertificateSet {
         build(&configured(names), &self.dir, SystemTime::now()).unwrap()
     }
 
-    fn fault(&self, names: &[&str]) -> String {
+    pub(super) fn fault(&self, names: &[&str]) -> String {
         build(&configured(names), &self.dir, SystemTime::now()).unwrap_err()
     }
 
-    fn client(&self) -> Arc<ClientConfig> {
+    pub(super) fn client(&self) -> Arc<ClientConfig> {
         client(self.issuer.der(), &["h2", "http/1.1"])
     }
 }
 
-fn client(root: &CertificateDer<'static>, alpn: &[&str]) -> Arc<ClientConfig> {
+pub(super) fn client(root: &CertificateDer<'static>, alpn: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let mut config = ClientConfig::builder_with_provider(cryptography(MinVersion::Tls12))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(roots)
@@ -91,7 +124,7 @@ fn client(root: &CertificateDer<'static>, alpn: &[&str]) -> Arc<ClientConfig> {
 }
 
 /// Carries bytes between two connections until neither has more, and one byte of the server's at the end.
-fn handshake(
+pub(super) fn handshake(
     client: &Arc<ClientConfig>,
     server: &Arc<ServerConfig>,
     name: &str,
@@ -345,6 +378,9 @@ fn what_will_break_is_warned_of() {
     let left = expiry.not_after.duration_since(now).unwrap();
     assert!(left > 9 * DAY && left <= 10 * DAY, "{left:?}");
     assert_eq!(set.files().len(), 4);
+    let due = set.due(now);
+    assert_eq!(due.len(), 1, "{due:?}");
+    assert!(due[0].starts_with("the certificate for a.example expires on "), "{due:?}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod fields;
 mod hold;
 mod limits;
 mod malformed;
+mod opening;
 mod policy;
 mod reload;
 mod rules;

@@ -155,6 +155,12 @@ impl Transaction {
         self.message.set(Variable::Duration, Some(text));
     }
 
+    /// TLS_JA4: the fingerprint of the client's TLS greeting, to be told before the head is whole.
+    pub fn fingerprint(&mut self, ja4: &str) {
+        let text = self.texts.add(ja4.as_bytes());
+        self.message.set(Variable::TlsJa4, Some(text));
+    }
+
     /// The request line as sent; `protocol` with its name, as in `HTTP/1.1`.
     pub fn request_line(&mut self, method: &[u8], uri: &[u8], protocol: &[u8]) {
         request::line(&mut self.message, &mut self.texts, method, uri, protocol);

@@ -2,7 +2,8 @@
 //!
 //! A rule names a variable as a target (`ARGS:x`, `&TX:y`, `!REQUEST_COOKIES:/z/`) or in a macro (`%{ARGS.x}`). This
 //! module knows which names exist, which are collections, and how a selector picks members; `eval` knows where the
-//! values are. Source: the ModSecurity v3 reference manual, "Variables". Names are case-insensitive.
+//! values are. Source: the ModSecurity v3 reference manual, "Variables". Names are case-insensitive. `TLS_JA4` is our own: the
+//! fingerprint of the client's TLS greeting, unset without TLS.
 
 mod selector;
 
@@ -158,6 +159,7 @@ variables! {
     TimeSec "TIME_SEC" Single,
     TimeWday "TIME_WDAY" Single,
     TimeYear "TIME_YEAR" Single,
+    TlsJa4 "TLS_JA4" Single,
     Tx "TX" Collection,
     UniqueId "UNIQUE_ID" Single,
     UrlencodedError "URLENCODED_ERROR" Single,

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -65,6 +66,21 @@ pub(crate) fn tls_config(versions: &[&'static SupportedProtocolVersion], alpn: &
     Arc::new(config)
 }
 
+/// The same, with a certificate of the client's own.
+pub(crate) fn tls_config_with(cert_pem: &str, key_pem: &str) -> Arc<ClientConfig> {
+    let chain = CertificateDer::pem_slice_iter(cert_pem.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
 /// A TLS 1.3 connection.
 pub(crate) async fn tls_stream(address: SocketAddr, alpn: &str) -> TlsStream<TcpStream> {
     let config = tls_config(&[&rustls::version::TLS13], &[alpn]);
@@ -107,6 +123,11 @@ impl H1 {
 
     pub(crate) async fn plain(address: SocketAddr) -> Self {
         Self { stream: Box::new(TcpStream::connect(address).await.unwrap()), buffer: Vec::new() }
+    }
+
+    /// Over a connection made elsewhere.
+    pub(crate) fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::new() }
     }
 
     /// One GET on a connection of its own, `None` if nobody answers.
