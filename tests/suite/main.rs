@@ -19,6 +19,7 @@ mod balance;
 mod cache;
 mod cli;
 mod commands;
+mod faults;
 mod fields;
 mod hold;
 mod limits;
