@@ -5,6 +5,7 @@
 
 use crate::admin::{self, Readiness, Reloaded};
 use crate::audit::Audit;
+use crate::balance::Pools;
 use crate::cache::store::Store;
 use crate::config::{self, Config};
 use crate::edge::{self, Edge};
@@ -226,8 +227,7 @@ fn announce(snapshot: &Snapshot, metrics: &Metrics) {
     for warning in snapshot.inspect.warnings().iter().chain(&snapshot.warnings) {
         tracing::warn!("{warning}");
     }
-    let names: Vec<_> = snapshot.pool.replicas().iter().map(|replica| replica.name().clone()).collect();
-    metrics.keep_replicas(&names.iter().map(|name| &**name).collect::<Vec<_>>());
+    let replicas: usize = snapshot.pools.all().iter().map(|pool| pool.replicas().len()).sum();
     metrics.keep_rules(snapshot.inspect.rule_ids());
     let candidate = snapshot.shadow.iter().flat_map(|candidate| candidate.inspect.rule_ids());
     metrics.keep_shadow_rules(snapshot.inspect.rule_ids().into_iter().chain(candidate));
@@ -238,7 +238,7 @@ fn announce(snapshot: &Snapshot, metrics: &Metrics) {
         config = %snapshot.config.path().display(),
         rules = snapshot.inspect.rule_ids().len(),
         routes = snapshot.policy.routes().len(),
-        replicas = names.len(),
+        replicas,
         addresses = snapshot.reputation.entries(),
         "configuration in force",
     );
@@ -270,9 +270,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
 async fn probe(server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
     loop {
         let changed = server.changed.notified();
-        let pool = server.gate.current().pool.clone();
+        let pools = server.gate.current().pools.clone();
         tokio::select! {
-            () = pool.run(stopped.clone()) => {}
+            () = pools.run(stopped.clone()) => {}
             () = changed => continue,
         }
         if *stopped.borrow_and_update() {
@@ -363,7 +363,7 @@ struct View(Arc<Server>);
 impl admin::Source for View {
     fn ready(&self) -> Readiness {
         let mut reasons = Vec::new();
-        if self.0.gate.current().pool.healthy() == 0 {
+        if self.0.gate.current().pools.default().healthy() == 0 {
             reasons.push("no healthy replica".to_owned());
         }
         if *self.0.stop.borrow() {
@@ -378,17 +378,7 @@ impl admin::Source for View {
         let reloads = self.0.reloading.lock().clone();
         let stats = kept.store.stats();
         let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let replicas: Vec<_> = snapshot
-            .pool
-            .replicas()
-            .iter()
-            .map(|r| {
-                serde_json::json!({
-                    "name": &**r.name(), "address": r.address().to_string(),
-                    "healthy": r.is_healthy(), "in_flight": r.in_flight(),
-                })
-            })
-            .collect();
+        let replicas = replicas(&snapshot.pools);
         serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.0.started.elapsed().map_or(0, |d| d.as_secs()),
@@ -447,8 +437,35 @@ impl admin::Source for View {
         for table in self.0.gate.current().limits.tables() {
             kept.metrics.limit_table(table.policy, table.users, table.overflowed);
         }
+        self.0.gate.current().pools.publish(&kept.metrics);
         kept.metrics.render()
     }
+
+    fn replicas(&self) -> serde_json::Value {
+        serde_json::json!({ "replicas": replicas(&self.0.gate.current().pools) })
+    }
+
+    fn drain(&self, pool: &str, replica: &str, on: bool) -> bool {
+        let pools = self.0.gate.current().pools.clone();
+        pools.named(pool).is_some_and(|pool| pool.drain(replica, on, Instant::now()))
+    }
+}
+
+/// All replicas of all pools, as the admin listener shows them.
+fn replicas(pools: &Pools) -> Vec<serde_json::Value> {
+    let now = Instant::now();
+    let mut shown = Vec::new();
+    for pool in pools.all() {
+        for (replica, weight) in pool.replicas() {
+            shown.push(serde_json::json!({
+                "pool": &**pool.name(), "name": &**replica.name(), "address": replica.address().to_string(),
+                "weight": weight, "healthy": replica.is_healthy(), "state": replica.state(now),
+                "ejected_seconds": replica.ejected_for(now).map(|time| time.as_secs_f64()),
+                "in_flight": replica.in_flight(), "latency_seconds": replica.latency(),
+            }));
+        }
+    }
+    shown
 }
 
 /// Everything a check loads, without listening: what `gatehouse check` reports.
@@ -459,10 +476,11 @@ pub fn verify(config: &Config) -> Result<Vec<String>, Vec<Fault>> {
     let metrics = Metrics::new().map_err(|e| vec![Fault::key("", e.to_string(), "")])?;
     let built = snapshot::build(config, None, &Arc::new(metrics))?;
     let s = built.snapshot;
+    let count: usize = s.pools.all().iter().map(|pool| pool.replicas().len()).sum();
     let mut lines = vec![
         format!("{} listeners, admin on {}", config.document.listener.len(), config.document.admin.address),
         format!("{} rules in {} files", s.inspect.rule_ids().len(), s.inspect.files().len()),
-        format!("{} routes, {} replicas", s.policy.routes().len(), s.pool.replicas().len()),
+        format!("{} routes, {} replicas", s.policy.routes().len(), count),
         format!("{} addresses and networks in reputation lists", s.reputation.entries()),
     ];
     if let Some(candidate) = &s.shadow {

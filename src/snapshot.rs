@@ -6,21 +6,22 @@
 
 use crate::admin::Admin;
 use crate::audit::Audit;
-use crate::balance::Pool;
+use crate::balance::{Plan, Pools, Traffic};
 use crate::cache::Cache;
 use crate::cache::store::Store;
 use crate::client::proxy::ProxyTerms;
 use crate::client::{Clients, Forwarding, Users};
 use crate::config::{Config, ListenerSettings, TimeoutSettings};
 use crate::fault::Fault;
-use crate::inspect::{Inspect, Share};
+use crate::inspect::Inspect;
 use crate::limit::{Limits, Load};
-use crate::policy::Policy;
 use crate::policy::field::{self, FieldPolicy};
+use crate::policy::{Policy, RouteSettings, SplitBy};
 use crate::reputation::Reputation;
 use crate::request::{HeadLimits, RequestModel};
-use crate::telemetry::{LimitMetrics, Metrics, ReplicaMetrics, RouteMetrics, RuleMetrics};
+use crate::telemetry::{LimitMetrics, Metrics, RouteMetrics, RuleMetrics};
 use crate::tls::{CertificateSet, Resolver, Terminator, Tickets};
+use crate::units::Share;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -84,7 +85,9 @@ pub struct Snapshot {
     /// What may be answered from, and put into, the store.
     pub cache: Cache,
     /// Replicas.
-    pub pool: Arc<Pool>,
+    pub pools: Arc<Pools>,
+    /// Which of them get a route's requests, by the route's index.
+    pub traffic: Vec<Traffic>,
     /// Metric handles resolved for this generation.
     pub meters: Meters,
     /// When each certificate ends, by its first name.
@@ -125,8 +128,6 @@ pub struct Meters {
     pub rules: RuleMetrics,
     /// By the limit's name.
     pub limits: HashMap<Arc<str>, LimitMetrics>,
-    /// By the replica's name.
-    pub replicas: HashMap<Arc<str>, ReplicaMetrics>,
 }
 
 /// Everything a build yields: the snapshot, and the certificates to swap in beside it.
@@ -163,7 +164,15 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
     let inspect = keep(&mut faults, "waf", Inspect::build(&document.waf, base));
     let shadow = candidate(config, &mut faults);
     let cache = keep(&mut faults, "cache", Cache::build(&document.cache, base));
-    let pool = keep(&mut faults, "upstream", Pool::build(&document.upstream, previous.map(|p| p.pool.as_ref())));
+    let before = previous.map(|previous| previous.pools.as_ref());
+    let pools = Pools::build(&document.upstream, &document.pool, base, before, metrics)
+        .map_err(|found| faults.extend(found))
+        .ok()
+        .map(Arc::new);
+    let traffic = pools.as_ref().zip(policy.as_ref()).and_then(|(pools, policy)| {
+        let traffic = traffic(&document.route, policy, pools);
+        traffic.map_err(|found| faults.extend(found)).ok()
+    });
     keep(&mut faults, "audit", document.audit.check());
     keep(&mut faults, "log", document.log.check());
     keep(&mut faults, "admin", Admin::build(&document.admin, base));
@@ -184,7 +193,7 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
         }
     }
     let tls = certificates.zip(tickets).zip(listeners);
-    match (tls, clients, users, forwarding, reputation, limits, policy, inspect, cache, pool) {
+    match (tls, clients, users, forwarding, reputation, limits, policy, inspect, cache, pools.zip(traffic)) {
         (
             Some(((certificates, tickets), listeners)),
             Some(clients),
@@ -195,15 +204,13 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
             Some(policy),
             Some(inspect),
             Some(cache),
-            Some(pool),
+            Some((pools, traffic)),
         ) if faults.is_empty() => {
-            let pool = Arc::new(observed(pool, metrics));
             let meters = Meters {
                 routes: policy.routes().iter().map(|route| metrics.route(&route.name)).collect(),
                 unrouted: metrics.unrouted(),
                 rules: metrics.rules(inspect.rule_ids()),
                 limits: limits.names().map(|name| (name.clone(), metrics.limit(name))).collect(),
-                replicas: pool.replicas().iter().map(|r| (r.name().clone(), metrics.replica(r.name()))).collect(),
             };
             let (fields, policy_files) = match fields {
                 Some(loaded) => (Some(loaded.policy), loaded.files),
@@ -237,7 +244,8 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                 inspect,
                 shadow,
                 cache,
-                pool,
+                pools,
+                traffic,
                 meters,
                 expiries: certificates
                     .expiries()
@@ -286,25 +294,31 @@ fn keep<T>(faults: &mut Vec<Fault>, section: &str, built: Result<T, Vec<Fault>>)
     built.map_err(|found| faults.extend(found.into_iter().map(|fault| fault.under(section)))).ok()
 }
 
-/// Health changes go to the log and the metrics.
-fn observed(pool: Pool, metrics: &Arc<Metrics>) -> Pool {
-    let handles: HashMap<Arc<str>, ReplicaMetrics> =
-        pool.replicas().iter().map(|r| (r.name().clone(), metrics.replica(r.name()))).collect();
-    for replica in pool.replicas().iter() {
-        if let Some(handle) = handles.get(replica.name()) {
-            handle.healthy(replica.is_healthy());
+/// Where each route's requests go, by the route's index.
+fn traffic(entries: &[RouteSettings], policy: &Policy, pools: &Pools) -> Result<Vec<Traffic>, Vec<Fault>> {
+    let (mut faults, mut traffic) = (Vec::new(), Vec::new());
+    for route in policy.routes() {
+        // The default route may have no entry.
+        let entry = entries.iter().enumerate().find(|(_, entry)| *entry.name == *route.name.0);
+        let split: Vec<_> =
+            entry.iter().flat_map(|(_, e)| &e.split).map(|part| (part.pool.as_str(), part.weight)).collect();
+        let plan = Plan {
+            pool: entry.and_then(|(_, entry)| entry.pool.as_deref()),
+            split: &split,
+            by_request: entry.is_some_and(|(_, entry)| entry.split_by == SplitBy::Request),
+            mirror: entry.and_then(|(_, entry)| entry.mirror.as_ref()).map(|mirror| {
+                (mirror.pool.as_str(), mirror.share, mirror.max_body.bytes(), mirror.max_in_flight as usize)
+            }),
+        };
+        match Traffic::build(plan, pools) {
+            Ok(built) => traffic.push(built),
+            Err(found) => {
+                let index = entry.map_or(0, |(index, _)| index);
+                faults.extend(found.into_iter().map(|fault| fault.under(&format!("route[{index}]"))));
+            }
         }
     }
-    pool.observe(move |replica, healthy| {
-        if let Some(handle) = handles.get(replica.name()) {
-            handle.healthy(healthy);
-        }
-        if healthy {
-            tracing::info!(replica = %replica.name(), "replica is healthy");
-        } else {
-            tracing::warn!(replica = %replica.name(), "replica is out of turn");
-        }
-    })
+    if faults.is_empty() { Ok(traffic) } else { Err(faults) }
 }
 
 impl Snapshot {

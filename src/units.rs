@@ -226,6 +226,59 @@ text_serde! {
     Cidr, "an address or a network such as \"10.0.0.0/8\"";
 }
 
+/// A share of requests, from 0 to 1, in steps of a millionth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u32);
+
+/// What [`Share`] counts in.
+const MILLION: u32 = 1_000_000;
+
+impl Share {
+    /// A whole number of hundredths, at most all.
+    pub const fn percent(percent: u32) -> Self {
+        let percent = if percent > 100 { 100 } else { percent };
+        Self(percent * (MILLION / 100))
+    }
+
+    /// Whether a request is among them; `dice` is drawn anew for each, over the whole range of `u32`.
+    pub fn takes(self, dice: u32) -> bool {
+        (u64::from(dice) * u64::from(MILLION)) >> 32 < u64::from(self.0)
+    }
+
+    /// From 0 to 1000, what is below one cut off.
+    pub fn thousandths(self) -> u32 {
+        self.0 / (MILLION / 1000)
+    }
+
+    /// Whether it is none.
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// From 0 to 1.
+    pub fn value(self) -> f64 {
+        f64::from(self.0) / f64::from(MILLION)
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let share = f64::deserialize(input)?;
+        if !(0.0..=1.0).contains(&share) {
+            return Err(serde::de::Error::custom(format!("{share} is no share; write a number from 0.0 to 1.0")));
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a million")]
+        let millionths = (share * f64::from(MILLION)).round() as u32;
+        Ok(Self(millionths))
+    }
+}
+
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.serialize_f64(self.value())
+    }
+}
+
 /// A list written as an array or, as an environment variable gives it, as one text with commas: `["a", "b"]`, `"a, b"`;
 /// an empty text is an empty list. For `#[serde(deserialize_with = "units::list")]`.
 ///

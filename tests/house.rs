@@ -47,7 +47,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("gate", &["snapshot", "config", "request", "inspect", "policy", "reputation", "limit", "audit"]),
     ("edge", &["gate", "snapshot", "config", "request", "cache", "balance", "limit", "audit", "client", "tls"]),
-    ("server", &["edge", "gate", "snapshot", "config", "admin", "audit", "cache", "limit", "tls"]),
+    ("server", &["edge", "gate", "snapshot", "config", "admin", "audit", "balance", "cache", "limit", "tls"]),
     ("cli", &["server", "config", "inspect", "policy", "request"]),
 ];
 

@@ -9,6 +9,9 @@
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /api/v1/status` | version, configuration, replicas, queue and cache as JSON |
 //! | `GET /api/v1/shadow` | the candidate of rules, and the last requests it would have judged otherwise, as JSON |
+//! | `GET /api/v1/replicas` | every replica with its pool, state, requests in flight and latency, as JSON |
+//! | `POST /api/v1/replicas/{pool}/{replica}/drain` | takes it out of turn until `undrain`; what it has, it ends; 404 if there is none |
+//! | `POST /api/v1/replicas/{pool}/{replica}/undrain` | brings it back |
 //! | `POST /api/v1/reload` | reloads; 200, 422 with the faults, or 409 while another reload runs |
 //!
 //! - *Who may:* with a token, whoever sends it (RFC 6750 section 2.1), compared in constant time; everyone else gets 401
@@ -25,7 +28,7 @@ use crate::fault::Fault;
 use crate::units::{self, Secret};
 use access::Access;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{Path as InPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -93,6 +96,12 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// What is wrong with the files, one text a fault; what ran before runs on.
     fn reload(&self) -> Result<Reloaded, Vec<String>>;
+
+    /// Every replica as a JSON object.
+    fn replicas(&self) -> Value;
+
+    /// Takes a replica, by its pool and its name or address, out of turn, or brings it back. Whether there is one.
+    fn drain(&self, pool: &str, replica: &str, on: bool) -> bool;
 
     /// All metrics in Prometheus's text format.
     fn metrics(&self) -> String;
@@ -168,6 +177,9 @@ fn router(shared: Shared) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/shadow", get(shadow))
+        .route("/api/v1/replicas", get(replicas))
+        .route("/api/v1/replicas/{pool}/{replica}/drain", post(|state, path| drain(state, path, true)))
+        .route("/api/v1/replicas/{pool}/{replica}/undrain", post(|state, path| drain(state, path, false)))
         .route("/api/v1/reload", post(reload))
         .fallback(|| async { answer(StatusCode::NOT_FOUND, json!({"error": "no such path"})) })
         .method_not_allowed_fallback(|| async {
@@ -234,6 +246,22 @@ async fn status(State(shared): State<Shared>) -> Result<Response, Response> {
 
 async fn shadow(State(shared): State<Shared>) -> Result<Response, Response> {
     ask(&shared.source, |source| source.shadow()).await.map(|shadow| answer(StatusCode::OK, shadow))
+}
+
+async fn replicas(State(shared): State<Shared>) -> Result<Response, Response> {
+    ask(&shared.source, |source| source.replicas()).await.map(|replicas| answer(StatusCode::OK, replicas))
+}
+
+async fn drain(
+    State(shared): State<Shared>,
+    InPath((pool, replica)): InPath<(String, String)>,
+    on: bool,
+) -> Result<Response, Response> {
+    let found = ask(&shared.source, move |source| source.drain(&pool, &replica, on)).await?;
+    Ok(match found {
+        true => answer(StatusCode::OK, json!({"draining": on})),
+        false => answer(StatusCode::NOT_FOUND, json!({"error": "no such replica"})),
+    })
 }
 
 async fn reload(State(shared): State<Shared>) -> Result<Response, Response> {

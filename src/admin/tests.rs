@@ -36,6 +36,14 @@ impl Source for Gate {
         Ok(Reloaded { generation: 2, restart: vec!["audit.file".into()] })
     }
 
+    fn replicas(&self) -> Value {
+        json!({"replicas": []})
+    }
+
+    fn drain(&self, pool: &str, replica: &str, _on: bool) -> bool {
+        (pool, replica) == ("default", "127.0.0.1:8181")
+    }
+
     fn metrics(&self) -> String {
         "gatehouse_build_info 1\n".into()
     }

@@ -1,251 +1,308 @@
 //! Which replica a request goes to, and which replicas are fit to be asked.
 //!
-//! Decides after the rules and the cache. In: the replicas already tried for this request; out: the next healthy one in
-//! turn, or [`Reason::NoReplica`] (503). Health comes from two sides: [`Pool::run`] probes each replica every interval,
-//! and [`Pool::report`] takes a replica that cannot be connected to out of turn at once, until its next good probe.
-//! A replica nobody has asked yet counts as healthy, so that the gate serves as soon as it listens; and a failed
-//! connection never takes out the last healthy replica, only probes do.
+//! Decides after the rules and the cache. In: what is known of the request ([`Ask`]); out: a [`Lease`] of a replica, or
+//! [`Reason::NoReplica`](crate::verdict::Reason::NoReplica) and
+//! [`Reason::Overloaded`](crate::verdict::Reason::Overloaded), both 503. A route names a pool, or several by weight
+//! ([`Traffic`]); a pool chooses among its replicas in turn ([`Pool::acquire`]).
 //!
-//! A pool is one generation's; the replicas inside are shared with the one before ([`Pool::build`]), so health and
-//! requests in flight outlive a reload. Memory: a few hundred bytes a replica. `pick` is one atomic addition and a walk
-//! over the replicas, without a lock.
+//! *Health* comes from two sides. [`Pools::run`] probes each replica every interval: one that speaks no HTTP is down, one
+//! that says so is not ready. And every answer counts ([`Lease::report`]): a replica that cannot be connected to is out of
+//! turn at once, until its next good probe; one whose answers fail or are far slower than the others' is ejected for a
+//! time that doubles, and comes back when a few requests on trial went well (`outlier`). A failed connection and an
+//! ejection never take out the last one; where few are left, ejections are disregarded (panic).
+//!
+//! *Retries* are the caller's to make; [`Pool::may_retry`] says whether there is somebody to ask and the budget lasts.
+//!
+//! A pool is one generation's; replicas, queue and retry budget are shared with the pool of the same name before it
+//! ([`Pools::build`]), so all they know outlives a reload. Where replicas are found may change in between (`discover`):
+//! one that is gone gets no more requests, and ends those it has.
+//!
+//! Memory: about a kilobyte a replica, with consistent hashing 2.5 KiB more for each unit of weight. Cost of a choice: a
+//! walk over the replicas, and one short lock.
 //!
 //! Fails closed: without a healthy replica nothing is forwarded.
 
+mod affinity;
+mod budget;
+mod choice;
+mod discover;
+mod endpoint;
+mod ewma;
+mod judge;
+mod members;
+mod outlier;
+mod pool;
 mod probe;
+mod queue;
 mod replica;
+mod ring;
 mod settings;
+mod status;
 
-pub use replica::{InFlight, Outcome, Replica, ReplicaId};
-pub use settings::{HealthSettings, Replicas, Settings};
+pub use discover::DiscoverSettings;
+pub use endpoint::Replicas;
+pub use judge::Outcome;
+pub use pool::{Ask, Lease, Pool};
+pub use replica::{Replica, ReplicaId};
+pub use ring::hash;
+pub use settings::{AffinitySettings, Algorithm, EjectionSettings, HashBy, HealthSettings, RetrySettings, Settings};
+pub use status::Statuses;
 
 use crate::fault::Fault;
-use crate::verdict::{Reason, Refusal};
-use arc_swap::ArcSwap;
-use settings::Endpoint;
-use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use crate::telemetry::Metrics;
+use crate::units::Share;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-use tokio::sync::Notify;
+use std::time::Instant;
+use tokio::sync::{Semaphore, watch};
 
-/// Most addresses taken of one name.
-const MAX_ADDRESSES: usize = 32;
+/// The name of the pool that `[upstream]` describes.
+pub const DEFAULT: &str = "default";
 
-type Observer = Box<dyn Fn(&Replica, bool) + Send + Sync>;
-
-/// The replicas of one upstream.
-pub struct Pool {
-    settings: Settings,
-    endpoints: Vec<Endpoint>,
-    replicas: ArcSwap<Vec<Arc<Replica>>>,
-    turn: AtomicUsize,
-    /// Wakes the prober when a replica failed.
-    doubt: Notify,
-    observer: Option<Observer>,
+/// All pools of one generation.
+#[derive(Debug)]
+pub struct Pools {
+    /// `[upstream]` first.
+    list: Vec<Arc<Pool>>,
+    default: Arc<Pool>,
 }
 
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("replicas", &self.replicas.load()).finish_non_exhaustive()
-    }
-}
-
-impl Pool {
-    /// Builds a pool; replicas that `previous` has at the same name and address are taken over with their health.
-    ///
-    /// Names are resolved here, which blocks for as long as the system's resolver takes; call it where blocking is
-    /// allowed. A name that does not resolve is no fault: it has no replicas until [`run`](Self::run) resolves it.
+impl Pools {
+    /// Builds `[upstream]` and every `[[pool]]`; each takes over what the one of its name in `previous` knows. Relative
+    /// paths start at `base`. May block, see [`Pool::build`].
     ///
     /// # Errors
-    /// Every fault of the settings, keys relative to `upstream`.
-    pub fn build(settings: &Settings, previous: Option<&Pool>) -> Result<Self, Vec<Fault>> {
-        let endpoints = settings.endpoints()?;
-        let pool = Self {
-            settings: settings.clone(),
-            endpoints,
-            replicas: ArcSwap::default(),
-            turn: AtomicUsize::new(0),
-            doubt: Notify::new(),
-            observer: None,
+    /// Every fault, keys as `upstream.replicas[0]` and `pool[0].name`.
+    pub fn build(
+        upstream: &Settings,
+        pools: &[Settings],
+        base: &Path,
+        previous: Option<&Self>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, Vec<Fault>> {
+        let (now, mut faults) = (Instant::now(), Vec::new());
+        let mut build = |name: &str, settings: &Settings, key: &str| {
+            let before = previous.and_then(|previous| previous.named(name)).map(AsRef::as_ref);
+            let built = Pool::build(name, settings, base, before, metrics, now);
+            built.map_err(|found| faults.extend(found.into_iter().map(|fault| fault.under(key)))).ok().map(Arc::new)
         };
-        let known = previous.map(|previous| previous.replicas.load_full()).unwrap_or_default();
-        let found = pool.endpoints.iter().map(|endpoint| match endpoint.literal() {
-            Some(address) => (endpoint, vec![address]),
-            None => (endpoint, (endpoint.host(), endpoint.port()).to_socket_addrs().into_iter().flatten().collect()),
-        });
-        let replicas = assemble(found, &known);
-        pool.replicas.store(Arc::new(replicas));
-        Ok(pool)
-    }
-
-    /// Calls `observer` whenever a replica's health changes, with what it is now: for metrics and the log.
-    pub fn observe(mut self, observer: impl Fn(&Replica, bool) + Send + Sync + 'static) -> Self {
-        self.observer = Some(Box::new(observer));
-        self
-    }
-
-    /// The next healthy replica in turn that is not in `tried`.
-    ///
-    /// # Errors
-    /// [`Reason::NoReplica`] if there is none; `Retry-After` is the probes' interval, at least a second.
-    pub fn pick(&self, tried: &[ReplicaId]) -> Result<Arc<Replica>, Refusal> {
-        let replicas = self.replicas.load();
-        let first = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(replicas.len()).unwrap_or(0);
-        let mut in_turn = replicas.iter().skip(first).chain(replicas.iter().take(first));
-        in_turn.find(|replica| replica.is_healthy() && !tried.contains(&replica.id())).map(Arc::clone).ok_or_else(
-            || {
-                let detail = match (replicas.is_empty(), tried.is_empty()) {
-                    (true, _) => "no replica has an address",
-                    (false, true) => "no replica is healthy",
-                    (false, false) => "no other replica is healthy",
-                };
-                let wait = self.settings.health.interval.0.max(Duration::from_secs(1));
-                Refusal::new(Reason::NoReplica, detail).retry_after(wait)
-            },
-        )
-    }
-
-    /// Says how a replica did. Never blocks.
-    pub fn report(&self, replica: &Replica, outcome: Outcome) {
-        match outcome {
-            // Nothing to mend: a replica out of turn is brought back by a probe, not by what was under way.
-            Outcome::Connected => {}
-            Outcome::ConnectFailed => {
-                let others = self.replicas.load().iter().any(|other| other.id() != replica.id() && other.is_healthy());
-                if others && replica.take_out() {
-                    self.changed(replica, false);
-                }
-                self.doubt.notify_one();
+        let default = build(DEFAULT, upstream, "upstream");
+        let named: Vec<_> = pools
+            .iter()
+            .enumerate()
+            .filter_map(|(i, settings)| build(&settings.name, settings, &format!("pool[{i}]")))
+            .collect();
+        if !upstream.name.is_empty() {
+            let mend = "remove it: [upstream] is the pool \"default\"";
+            faults.push(Fault::key("upstream.name", "the default pool has its name", mend));
+        }
+        for (i, settings) in pools.iter().enumerate() {
+            let name = settings.name.as_str();
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+            let key = format!("pool[{i}].name");
+            if !(1..=32).contains(&name.len()) || !name.bytes().all(plain) {
+                let mend = "use 1 to 32 lower-case letters, digits, - and _";
+                faults.push(Fault::key(key, format!("{name:?} is no pool name"), mend));
+            } else if name == DEFAULT || pools.iter().take(i).any(|other| other.name == name) {
+                let what = format!("there is another pool of the name {name:?}");
+                faults.push(Fault::key(key, what, "give each pool a name of its own; \"default\" is [upstream]'s"));
             }
-            // The process may be restarting: ask it, but the one failed exchange is no proof.
-            Outcome::Broken => self.doubt.notify_one(),
+        }
+        match default {
+            Some(default) if faults.is_empty() => {
+                let list = std::iter::once(Arc::clone(&default)).chain(named).collect();
+                Ok(Self { list, default })
+            }
+            _ => Err(faults),
         }
     }
 
-    /// All replicas, for metrics and status pages.
-    pub fn replicas(&self) -> Arc<Vec<Arc<Replica>>> {
-        self.replicas.load_full()
+    /// The pool that `[upstream]` describes.
+    pub fn default(&self) -> &Arc<Pool> {
+        &self.default
     }
 
-    /// How many replicas are healthy; readiness asks for at least one.
-    pub fn healthy(&self) -> usize {
-        self.replicas.load().iter().filter(|replica| replica.is_healthy()).count()
+    /// The pool of that name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.list.iter().find(|pool| **pool.name() == *name)
     }
 
-    /// What the pool was built from: timeouts and retries are the caller's to apply.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// All of them, the default one first.
+    pub fn all(&self) -> &[Arc<Pool>] {
+        &self.list
     }
 
-    fn changed(&self, replica: &Replica, healthy: bool) {
-        if let Some(observer) = &self.observer {
-            observer(replica, healthy);
+    /// Probes replicas and finds them anew until `shutdown` says true or its sender is gone. One runs for each
+    /// generation; after a reload the old one's is ended and the new one's started.
+    pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+        let work = futures_util::future::join_all(self.list.iter().map(|pool| pool.run()));
+        tokio::select! {
+            _ = work => {}
+            gone = shutdown.wait_for(|stop| *stop) => drop(gone),
         }
+    }
+
+    /// Sets the gauges of all pools and replicas to what they are now, and ends the series of replicas that are gone.
+    pub fn publish(&self, metrics: &Metrics) {
+        let mut there = BTreeSet::new();
+        for pool in &self.list {
+            pool.publish();
+            let replicas = pool.replicas();
+            there.extend(replicas.iter().map(|(replica, _)| (pool.name().to_string(), replica.address().to_string())));
+        }
+        metrics.balance.keep_replicas(&there);
     }
 }
 
-/// The replicas at the addresses found, those already known taken over. One address is one replica, whoever names it.
-fn assemble<'a>(
-    found: impl Iterator<Item = (&'a Endpoint, Vec<SocketAddr>)>,
-    known: &[Arc<Replica>],
-) -> Vec<Arc<Replica>> {
-    let mut replicas: Vec<Arc<Replica>> = Vec::new();
-    for (endpoint, mut addresses) in found {
-        // A resolver turns its answers round; the turn is ours.
-        addresses.sort_unstable();
-        addresses.dedup();
-        for address in addresses.into_iter().take(MAX_ADDRESSES) {
-            if replicas.iter().any(|replica| replica.address() == address) {
-                continue;
+/// Where the requests of one route go.
+#[derive(Debug, Clone)]
+pub struct Traffic {
+    /// With what share of `total` each; at least one.
+    pools: Vec<(Arc<Pool>, u32)>,
+    first: Arc<Pool>,
+    total: u64,
+    by_request: bool,
+    mirror: Option<Mirror>,
+}
+
+/// Where copies of requests go.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    /// The pool that gets them.
+    pub pool: Arc<Pool>,
+    /// Of how many requests.
+    pub share: Share,
+    /// Largest body copied, in bytes.
+    pub max_body: usize,
+    /// Bounds the copies under way.
+    pub places: Arc<Semaphore>,
+}
+
+/// What a route says of it, by the pools' names.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// One pool.
+    pub pool: Option<&'a str>,
+    /// Or several with their weights.
+    pub split: &'a [(&'a str, u32)],
+    /// Whether each request is drawn anew; else its user decides, and stays.
+    pub by_request: bool,
+    /// Pool, share, largest body in bytes, copies at once.
+    pub mirror: Option<(&'a str, Share, usize, usize)>,
+}
+
+impl Traffic {
+    /// Finds the pools of a plan.
+    ///
+    /// # Errors
+    /// Names that no pool has, keys relative to the route.
+    pub fn build(plan: Plan<'_>, pools: &Pools) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut find = |key: String, name: &str| {
+            let found = pools.named(name).map(Arc::clone);
+            if found.is_none() {
+                let mend = "add a [[pool]] of that name, or write \"default\" for [upstream]";
+                faults.push(Fault::key(key, format!("no pool is named {name:?}"), mend));
             }
-            let same = |replica: &&Arc<Replica>| replica.address() == address && replica.name() == endpoint.name();
-            let known = known.iter().find(same);
-            replicas.push(known.map_or_else(|| Arc::new(Replica::new(endpoint.name(), address)), Arc::clone));
+            found
+        };
+        let mut list = Vec::new();
+        for (i, (name, weight)) in plan.split.iter().enumerate() {
+            list.extend(find(format!("split[{i}].pool"), name).map(|pool| (pool, *weight)));
+        }
+        if list.is_empty() {
+            let pool = plan.pool.map_or_else(|| Some(Arc::clone(pools.default())), |name| find("pool".into(), name));
+            list.extend(pool.map(|pool| (pool, 1)));
+        }
+        let mirror = plan.mirror.and_then(|(name, share, max_body, most)| {
+            let pool = find("mirror.pool".into(), name)?;
+            Some(Mirror { pool, share, max_body, places: Arc::new(Semaphore::new(most)) })
+        });
+        let first = list.first().map(|(pool, _)| Arc::clone(pool));
+        match first {
+            Some(first) if faults.is_empty() => {
+                let total = list.iter().map(|(_, weight)| u64::from(*weight)).sum();
+                Ok(Self { pools: list, first, total, by_request: plan.by_request, mirror })
+            }
+            _ => Err(faults),
         }
     }
-    replicas
+
+    /// The pool for a request: by its user's key (called only where that decides), or by `dice`, drawn anew for each.
+    pub fn pool(&self, user: impl FnOnce() -> u64, dice: u64) -> &Arc<Pool> {
+        if self.pools.len() < 2 || self.total == 0 {
+            return &self.first;
+        }
+        let place = if self.by_request { dice } else { user() };
+        // The key's place between nothing and all, as a share of the weights.
+        let mut at = u64::try_from((u128::from(place) * u128::from(self.total)) >> 64).unwrap_or_default();
+        for (pool, weight) in &self.pools {
+            match at.checked_sub(u64::from(*weight)) {
+                None => return pool,
+                Some(rest) => at = rest,
+            }
+        }
+        &self.first
+    }
+
+    /// Where its copy goes, if `dice` says that one is made.
+    pub fn mirror(&self, dice: u32) -> Option<&Mirror> {
+        self.mirror.as_ref().filter(|mirror| mirror.share.takes(dice))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
 
-    fn pool(list: &str, previous: Option<&Pool>) -> Pool {
-        let settings = Settings { replicas: list.parse().unwrap(), ..Settings::default() };
-        Pool::build(&settings, previous).unwrap()
-    }
-
-    fn ports(pool: &Pool, tried: &[ReplicaId], n: usize) -> Vec<u16> {
-        (0..n).map(|_| pool.pick(tried).unwrap().address().port()).collect()
-    }
-
-    #[test]
-    fn healthy_replicas_take_turns() {
-        let pool = pool("127.0.0.1:1, 127.0.0.1:2,127.0.0.1:3", None);
-        assert_eq!(ports(&pool, &[], 6), [1, 2, 3, 1, 2, 3]);
-        let two = pool.replicas()[1].clone();
-        pool.report(&two, Outcome::ConnectFailed);
-        let after = ports(&pool, &[], 300);
-        assert!(!after.contains(&2) && after.contains(&1) && after.contains(&3));
-        assert_eq!(pool.healthy(), 2);
-        let tried = [pool.replicas()[0].id()];
-        assert!(ports(&pool, &tried, 9).iter().all(|port| *port == 3));
+    fn pools(upstream: &str, named: &[(&str, &str)], previous: Option<&Pools>) -> Result<Pools, Vec<Fault>> {
+        let of = |name: &str, list: &str| Settings {
+            name: name.into(),
+            replicas: list.parse().unwrap(),
+            ..Settings::default()
+        };
+        let named: Vec<_> = named.iter().map(|(name, list)| of(name, list)).collect();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        Pools::build(&of("", upstream), &named, Path::new("."), previous, &metrics)
     }
 
     #[test]
-    fn without_a_healthy_replica_the_answer_is_503() {
-        let pool = pool("127.0.0.1:1,127.0.0.1:2", None);
-        let all: Vec<_> = pool.replicas().iter().map(|replica| replica.id()).collect();
-        let refusal = pool.pick(&all).unwrap_err();
-        assert_eq!((refusal.reason, refusal.retry_after), (Reason::NoReplica, Some(Duration::from_secs(2))));
-        for replica in pool.replicas().iter() {
-            replica.take_out();
-        }
-        assert_eq!(pool.pick(&[]).unwrap_err().reason.status(), 503);
+    fn pools_have_names_of_their_own() {
+        let faults = pools(
+            "127.0.0.1:1",
+            &[("a", "x"), ("a", "127.0.0.1:1"), ("default", "127.0.0.1:1"), ("A", "127.0.0.1:1")],
+            None,
+        );
+        let keys: Vec<String> =
+            faults.unwrap_err().iter().map(|f| f.to_string().split(": ").next().unwrap().into()).collect();
+        assert_eq!(keys, ["pool[0].replicas[0]", "pool[1].name", "pool[2].name", "pool[3].name"]);
     }
 
     #[test]
-    fn a_failed_connection_never_takes_out_the_last_one() {
-        let pool = pool("127.0.0.1:1,127.0.0.1:2", None);
-        for replica in pool.replicas().iter() {
-            pool.report(replica, Outcome::ConnectFailed);
-            pool.report(replica, Outcome::Broken);
-        }
-        assert_eq!(ports(&pool, &[], 2), [2, 2]);
+    fn a_split_follows_its_weights_and_keeps_users() {
+        let pools = pools("127.0.0.1:1", &[("canary", "127.0.0.1:2")], None).unwrap();
+        let plan = Plan { pool: None, split: &[("default", 90), ("canary", 10)], by_request: false, mirror: None };
+        let traffic = Traffic::build(plan, &pools).unwrap();
+        let place = |user: u32| traffic.pool(|| hash(&user.to_be_bytes()), 0).name().to_string();
+        let canary = (0..10_000).filter(|user| place(*user) == "canary").count();
+        assert!((850..1150).contains(&canary), "{canary}");
+        assert!((0..100).all(|user| place(user) == place(user)));
+        let traffic = Traffic::build(Plan { by_request: true, ..plan }, &pools).unwrap();
+        assert_eq!(&**traffic.pool(|| 0, u64::MAX).name(), "canary");
+        assert_eq!(&**traffic.pool(|| u64::MAX, 0).name(), "default");
+        let none =
+            Plan { split: &[("default", 1), ("gone", 1)], mirror: Some(("gone", Share::percent(1), 1, 1)), ..plan };
+        assert_eq!(Traffic::build(none, &pools).unwrap_err().len(), 2);
     }
 
     #[test]
-    fn health_and_requests_in_flight_outlive_a_reload() {
-        let old = pool("127.0.0.1:1,127.0.0.1:2", None);
-        old.report(&old.replicas()[0], Outcome::ConnectFailed);
-        let busy = old.replicas()[1].enter();
-        let new = pool("127.0.0.1:3,127.0.0.1:1,127.0.0.1:2", Some(&old));
-        let seen: Vec<_> = new.replicas().iter().map(|r| (r.address().port(), r.is_healthy(), r.in_flight())).collect();
-        assert_eq!(seen, [(3, true, 0), (1, false, 0), (2, true, 1)]);
-        drop(busy);
-        assert_eq!(new.replicas()[2].in_flight(), 0);
-    }
-
-    #[test]
-    fn changes_are_told_once() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&told);
-        let pool = pool("127.0.0.1:1,127.0.0.1:2", None)
-            .observe(move |replica, healthy| seen.lock().unwrap().push((replica.address().port(), healthy)));
-        for _ in 0..3 {
-            pool.report(&pool.replicas()[0].clone(), Outcome::ConnectFailed);
-        }
-        assert_eq!(*told.lock().unwrap(), [(1, false)]);
-    }
-
-    #[test]
-    fn one_address_is_one_replica() {
-        let pool = pool("127.0.0.1:1,127.0.0.1:1,localhost:1", None);
-        assert_eq!(pool.replicas().iter().filter(|r| r.address() == "127.0.0.1:1".parse().unwrap()).count(), 1);
-        // A name that does not resolve (RFC 6761 section 6.4) has no replica and is no fault.
-        assert!(super::tests::pool("nothing.invalid:1", None).pick(&[]).is_err());
+    fn a_pool_of_the_same_name_keeps_its_replicas() {
+        let old = pools("127.0.0.1:1", &[("a", "127.0.0.1:1")], None).unwrap();
+        let replica = |pools: &Pools, name: &str| pools.named(name).unwrap().replicas()[0].0.clone();
+        let new = pools("127.0.0.1:1,127.0.0.1:2", &[("b", "127.0.0.1:1"), ("a", "127.0.0.1:1")], Some(&old)).unwrap();
+        assert!(Arc::ptr_eq(&replica(&old, "a"), &replica(&new, "a")));
+        assert!(Arc::ptr_eq(&replica(&old, "default"), &replica(&new, "default")));
+        assert!(!Arc::ptr_eq(&replica(&old, "a"), &replica(&new, "b")));
     }
 }

@@ -1,31 +1,29 @@
-//! Probing: asking each replica whether it is ready, and resolving names again.
+//! Probing: asking each replica whether it is alive and whether it is ready.
 //!
-//! A replica is ready if `path` answers with the expected status and something that is not an HTML page. Where `path` is
-//! not there (404, or a page: single-page applications answer any path so), `fallback` is asked instead, and remembered:
-//! the first path is tried again when the fall-back fails, and every 30th probe. Any other answer, 503 above all, means
-//! not ready. Where JSON is expected, the body is read, up to 64 KiB.
+//! A replica is ready if `path` answers with an expected status and type, and not with an HTML page unless one is
+//! expected. Where `path` is not there (404, or a page: single-page applications answer any path so), `fallback` is asked
+//! instead, and remembered: the first path is tried again when the fall-back fails, and every 30th probe. Any other
+//! answer, 503 above all, means not ready. Where JSON is expected, the body is read, up to 64 KiB.
 //!
-//! All replicas are probed at once, each within its own time; names are resolved again every 30 seconds, or every
-//! interval while one has no address. A failed resolution keeps the last addresses.
+//! It is alive if any of this was answered with HTTP; where `live_path` is set, if that answers with an expected status.
+//! All replicas are probed at once, each within its own time.
 
-use super::{HealthSettings, Pool, Replica, assemble};
+use super::pool::Pool;
+use super::replica::{Probed, Replica};
+use super::settings::HealthSettings;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// Largest body read of an answer.
 const MAX_BODY: usize = 64 * 1024;
 /// Largest answer head that hyper may buffer.
 const MAX_HEAD: usize = 16 * 1024;
-/// Time between resolutions of names that have addresses.
-const RESOLVE: Duration = Duration::from_secs(30);
 /// Shortest time between a failure and the probe it asks for, so that many failures are one probe.
 const DOUBT: Duration = Duration::from_millis(100);
 /// How many probes of the fall-back there are to one of the first path.
@@ -38,22 +36,23 @@ enum Answer {
     NotReady,
     /// The path is not one that tells anything.
     NotThere,
+    /// No connection, no HTTP, or too late.
+    Silent,
 }
 
 impl Pool {
-    /// Probes the replicas and resolves their names until `shutdown` says true or its sender is gone. One runs for each
-    /// pool; after a reload the old pool's is ended and the new one's started.
-    pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+    /// Probes replicas and finds them anew; ends when dropped.
+    pub(super) async fn run(&self) {
+        tokio::join!(self.probe_all(), self.discover());
+    }
+
+    async fn probe_all(&self) {
         let health = &self.settings.health;
-        let mut resolved = Instant::now();
         let mut round = 0_u32;
         loop {
-            if self.resolution_due(resolved) {
-                resolved = Instant::now();
-                self.resolve().await;
-            }
-            let replicas = self.replicas.load_full();
-            let probes = replicas.iter().filter(|replica| health.enabled || !replica.is_healthy());
+            let members = self.members.load_full();
+            let replicas = members.list.iter().map(|member| &member.replica);
+            let probes = replicas.filter(|replica| health.enabled || !replica.bars().ready());
             futures_util::future::join_all(probes.map(|replica| self.probe(replica, round))).await;
             round = round.wrapping_add(1);
 
@@ -65,47 +64,31 @@ impl Pool {
                     self.doubt.notified().await;
                     tokio::time::sleep(DOUBT).await;
                 } => {}
-                gone = shutdown.wait_for(|stop| *stop) => {
-                    drop(gone);
-                    return;
-                }
             }
         }
     }
 
-    /// Whether names are to be resolved: some time has passed, or one has no address yet.
-    fn resolution_due(&self, last: Instant) -> bool {
-        let replicas = self.replicas.load();
-        let mut names = self.endpoints.iter().filter(|endpoint| endpoint.literal().is_none()).peekable();
-        let due = names.peek().is_some() && last.elapsed() >= RESOLVE;
-        due || names.any(|endpoint| !replicas.iter().any(|replica| replica.name() == endpoint.name()))
-    }
-
-    async fn resolve(&self) {
-        let known = &self.replicas.load_full();
-        let lookups = self.endpoints.iter().map(|endpoint| async move {
-            if let Some(address) = endpoint.literal() {
-                return (endpoint, vec![address]);
-            }
-            let lookup = tokio::net::lookup_host((endpoint.host(), endpoint.port()));
-            match timeout(Duration::from_secs(5), lookup).await {
-                Ok(Ok(addresses)) => (endpoint, addresses.collect()),
-                _ => {
-                    let last = known.iter().filter(|replica| replica.name() == endpoint.name());
-                    (endpoint, last.map(|replica| replica.address()).collect())
-                }
-            }
-        });
-        let found = futures_util::future::join_all(lookups).await;
-        self.replicas.store(Arc::new(assemble(found.into_iter(), known)));
-    }
-
     async fn probe(&self, replica: &Replica, round: u32) {
         let health = &self.settings.health;
-        let good =
-            if health.enabled { is_ready(replica, health, round).await } else { connects(replica, health).await };
-        if let Some(healthy) = replica.judge(good, health.rise, health.fall) {
-            self.changed(replica, healthy);
+        let found = if health.enabled {
+            look(replica, health, round).await
+        } else {
+            let good = connects(replica, health).await;
+            Probed { alive: good, ready: good }
+        };
+        if !replica.judge(found, health, Instant::now()) {
+            return;
+        }
+        if !found.alive {
+            // What is left of its connections leads nowhere.
+            replica.distrust();
+        }
+        let state = replica.state(Instant::now());
+        if replica.bars().ready() {
+            tracing::info!(pool = %self.name, replica = %replica.address(), state, "replica is ready");
+            self.queue.wake_all();
+        } else {
+            tracing::warn!(pool = %self.name, replica = %replica.address(), state, "replica is out of turn");
         }
     }
 }
@@ -114,35 +97,67 @@ async fn connects(replica: &Replica, health: &HealthSettings) -> bool {
     matches!(timeout(health.timeout.0, TcpStream::connect(replica.address())).await, Ok(Ok(_)))
 }
 
-async fn is_ready(replica: &Replica, health: &HealthSettings, round: u32) -> bool {
+/// One probe, of as many questions as it takes.
+async fn look(replica: &Replica, health: &HealthSettings, round: u32) -> Probed {
+    let answer = readiness(replica, health, round).await;
+    let alive = if health.live_path.is_empty() {
+        answer != Answer::Silent
+    } else {
+        // A replica that says it is ready is not asked whether it lives.
+        answer == Answer::Ready || lives(replica, health).await
+    };
+    Probed { alive, ready: alive && answer == Answer::Ready }
+}
+
+async fn lives(replica: &Replica, health: &HealthSettings) -> bool {
+    let asked = ask(replica, health, &health.live_path, |status, _| match health.status.has(status.as_u16()) {
+        true => Answer::Ready,
+        false => Answer::NotReady,
+    });
+    timeout(health.timeout.0, asked).await.ok().flatten().is_some_and(|(answer, _)| answer == Answer::Ready)
+}
+
+async fn readiness(replica: &Replica, health: &HealthSettings, round: u32) -> Answer {
     let first = || ask_in_time(replica, health, &health.path);
     let fallback = || ask_in_time(replica, health, &health.fallback);
+    // Nothing there is an answer, though no good one.
+    let settled = |answer: Answer| if answer == Answer::NotThere { Answer::NotReady } else { answer };
     if health.fallback.is_empty() {
-        return first().await == Answer::Ready;
+        return settled(first().await);
     }
     let mut known = None;
     if replica.uses_fallback() && !round.is_multiple_of(RETRY_FIRST) {
         let answer = fallback().await;
         if answer == Answer::Ready {
-            return true;
+            return answer;
         }
         known = Some(answer);
     }
     let answer = first().await;
     replica.set_fallback(answer == Answer::NotThere);
     match (answer, known) {
-        (Answer::NotThere, Some(known)) => known == Answer::Ready,
-        (Answer::NotThere, None) => fallback().await == Answer::Ready,
-        (answer, _) => answer == Answer::Ready,
+        (Answer::NotThere, Some(known)) => settled(known),
+        (Answer::NotThere, None) => settled(fallback().await),
+        (answer, _) => answer,
     }
 }
 
 async fn ask_in_time(replica: &Replica, health: &HealthSettings, path: &str) -> Answer {
-    // No connection, no answer in time and no HTTP are all the same here: not ready.
-    timeout(health.timeout.0, ask(replica, health, path)).await.ok().flatten().unwrap_or(Answer::NotReady)
+    let asked = async {
+        let (answer, body) = ask(replica, health, path, |status, kind| judge(status, kind, health)).await?;
+        Some(if answer == Answer::Ready && !body { Answer::NotReady } else { answer })
+    };
+    // No connection, no answer in time and no HTTP are all the same here.
+    timeout(health.timeout.0, asked).await.ok().flatten().unwrap_or(Answer::Silent)
 }
 
-async fn ask(replica: &Replica, health: &HealthSettings, path: &str) -> Option<Answer> {
+/// Asks for a path; what `judge` makes of status and type, and whether the body holds what is expected.
+async fn ask(
+    replica: &Replica,
+    health: &HealthSettings,
+    path: &str,
+    judge: impl Fn(StatusCode, Option<&[u8]>) -> Answer,
+) -> Option<(Answer, bool)> {
     let stream = TcpStream::connect(replica.address()).await.ok()?;
     let (mut sender, connection) =
         http1::Builder::new().max_buf_size(MAX_HEAD).handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.ok()?;
@@ -156,10 +171,9 @@ async fn ask(replica: &Replica, health: &HealthSettings, path: &str) -> Option<A
     let exchange = async {
         let answer = sender.send_request(request).await.ok()?;
         let (head, body) = answer.into_parts();
-        Some(match judge(head.status, head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes()), health) {
-            Answer::Ready if !expected(body, health).await => Answer::NotReady,
-            answer => answer,
-        })
+        let answer = judge(head.status, head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes()));
+        let holds = answer != Answer::Ready || expected(body, health).await;
+        Some((answer, holds))
     };
     // The connection is driven here and dropped with the exchange: nothing outlives a probe.
     tokio::select! {
@@ -170,15 +184,22 @@ async fn ask(replica: &Replica, health: &HealthSettings, path: &str) -> Option<A
 
 /// What status and type say.
 fn judge(status: StatusCode, content_type: Option<&[u8]>, health: &HealthSettings) -> Answer {
-    let html = content_type.is_some_and(|value| {
-        let essence = value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        essence.eq_ignore_ascii_case(b"text/html") || essence.eq_ignore_ascii_case(b"application/xhtml+xml")
-    });
-    match status.as_u16() {
-        404 if health.status != 404 => Answer::NotThere,
-        status if status != health.status => Answer::NotReady,
+    let essence = content_type.map(|value| value.split(|b| *b == b';').next().unwrap_or_default().trim_ascii());
+    let is = |kind: &str| essence.is_some_and(|essence| essence.eq_ignore_ascii_case(kind.as_bytes()));
+    let html = is("text/html") || is("application/xhtml+xml");
+    match (status.as_u16(), health.content_type.as_str()) {
+        (404, _) if !health.status.has(404) => Answer::NotThere,
+        (status, _) if !health.status.has(status) => Answer::NotReady,
+        (_, "") => {
+            if html {
+                Answer::NotThere
+            } else {
+                Answer::Ready
+            }
+        }
+        (_, kind) if is(kind) => Answer::Ready,
         _ if html => Answer::NotThere,
-        _ => Answer::Ready,
+        _ => Answer::NotReady,
     }
 }
 

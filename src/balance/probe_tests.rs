@@ -1,8 +1,12 @@
-use super::super::{Outcome, Settings};
+use super::super::settings::Settings;
+use super::super::status::Statuses;
 use super::*;
+use crate::balance::{Ask, Outcome};
+use crate::telemetry::Metrics;
 use crate::units::Span;
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -49,11 +53,25 @@ fn pool(replicas: &str, change: impl FnOnce(&mut Settings)) -> Arc<Pool> {
     settings.health.interval = Span::millis(20);
     settings.health.timeout = Span::millis(500);
     change(&mut settings);
-    Arc::new(Pool::build(&settings, None).unwrap())
+    let metrics = Arc::new(Metrics::new().unwrap());
+    Arc::new(Pool::build("default", &settings, Path::new("."), None, &metrics, Instant::now()).unwrap())
+}
+
+fn first(pool: &Pool) -> Arc<Replica> {
+    pool.replicas()[0].0.clone()
+}
+
+/// Has the first replica fail to be connected to.
+fn fails_to_connect(pool: &Arc<Pool>) {
+    let others: Vec<_> = pool.replicas().iter().skip(1).map(|(replica, _)| replica.id()).collect();
+    let now = Instant::now();
+    let ask = Ask { now, tried: &others, key: 0, cookie: None, idempotent: true, dice: 0 };
+    pool.try_acquire(ask).unwrap().report(Outcome::ConnectFailed, now);
+    assert!(!first(pool).is_healthy());
 }
 
 async fn probe_once(pool: &Pool, round: u32) -> bool {
-    let replica = pool.replicas()[0].clone();
+    let replica = first(pool);
     pool.probe(&replica, round).await;
     replica.is_healthy()
 }
@@ -124,26 +142,51 @@ async fn a_silent_replica_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn the_loop_takes_out_and_brings_back_and_ends() {
+async fn status_type_and_life_are_what_is_configured() {
+    let json = |status: &str| answer(status, "application/json; charset=utf-8", "{}");
+    for (name, answers, change, state) in [
+        ("another status", vec![("/ready", json("204 No Content"))], "status", "up"),
+        ("an unwanted status", vec![("/ready", json("200 OK"))], "status", "unready"),
+        ("the type", vec![("/ready", json("200 OK"))], "type", "up"),
+        ("another type", vec![("/ready", answer("200 OK", "text/plain", "ok"))], "type", "unready"),
+        ("alive, not ready", vec![("/ready", json("503 Busy")), ("/live", json("200 OK"))], "live", "unready"),
+        ("not even alive", vec![("/ready", json("503 Busy")), ("/live", json("500 Oh"))], "live", "down"),
+        ("not ready, alive for all we know", vec![("/ready", json("503 Busy"))], "", "unready"),
+        ("ready is alive", vec![("/ready", json("200 OK"))], "live", "up"),
+    ] {
+        let replica = scripted(&answers).await;
+        let pool = pool(&replica.address, |settings| match change {
+            "status" => settings.health.status = Statuses::of(&[(204, 206), (299, 299)]),
+            "type" => settings.health.content_type = "application/json".into(),
+            "live" => settings.health.live_path = "/live".into(),
+            _ => {}
+        });
+        probe_once(&pool, 1).await;
+        assert_eq!(first(&pool).state(Instant::now()), state, "{name}");
+    }
+    let gone = pool("127.0.0.1:9", |_| {});
+    probe_once(&gone, 1).await;
+    assert_eq!(first(&gone).state(Instant::now()), "down");
+}
+
+#[tokio::test]
+async fn the_loop_takes_out_and_brings_back() {
     let ok = answer("200 OK", "application/json", "{}");
     let (one, two) = (scripted(&[("/ready", ok.clone())]).await, scripted(&[("/ready", ok.clone())]).await);
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&told);
-    let pool = Arc::into_inner(pool(&format!("{},{}", one.address, two.address), |_| {})).unwrap();
-    let pool = Arc::new(pool.observe(move |replica, up| seen.lock().unwrap().push((replica.name().to_string(), up))));
-    let (stop, shutdown) = watch::channel(false);
-    let running = tokio::spawn(Arc::clone(&pool).run(shutdown));
+    let pool = pool(&format!("{},{}", one.address, two.address), |_| {});
+    let running = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.run().await }
+    });
 
     until(|| one.asked.lock().unwrap().len() > 1).await;
     one.answers.lock().unwrap().remove("/ready");
     until(|| pool.healthy() == 1).await;
-    assert_eq!(pool.pick(&[]).unwrap().name().to_string(), two.address);
+    let ask = Ask { now: Instant::now(), tried: &[], key: 0, cookie: None, idempotent: true, dice: 0 };
+    assert_eq!(pool.try_acquire(ask).unwrap().replica().name().to_string(), two.address);
     one.answers.lock().unwrap().insert("/ready", ok);
     until(|| pool.healthy() == 2).await;
-    assert_eq!(*told.lock().unwrap(), [(one.address.clone(), false), (one.address.clone(), true)]);
-
-    stop.send(true).unwrap();
-    timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
+    running.abort();
 }
 
 #[tokio::test]
@@ -151,13 +194,13 @@ async fn a_failed_connection_is_followed_by_a_probe_at_once() {
     let ok = answer("200 OK", "application/json", "{}");
     let (one, two) = (scripted(&[("/ready", ok.clone())]).await, scripted(&[("/ready", ok)]).await);
     let pool = pool(&format!("{},{}", one.address, two.address), |s| s.health.interval = Span::secs(3600));
-    let (_stop, shutdown) = watch::channel(false);
-    let running = tokio::spawn(Arc::clone(&pool).run(shutdown));
+    let running = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.run().await }
+    });
     until(|| one.asked.lock().unwrap().len() == 1 && two.asked.lock().unwrap().len() == 1).await;
-    let replica = pool.replicas()[0].clone();
-    pool.report(&replica, Outcome::ConnectFailed);
-    assert!(!replica.is_healthy());
-    until(|| replica.is_healthy()).await;
+    fails_to_connect(&pool);
+    until(|| first(&pool).is_healthy()).await;
     running.abort();
 }
 
@@ -165,11 +208,12 @@ async fn a_failed_connection_is_followed_by_a_probe_at_once() {
 async fn without_probes_only_failed_replicas_are_tried_again() {
     let (one, two) = (scripted(&[]).await, scripted(&[]).await);
     let pool = pool(&format!("{},{}", one.address, two.address), |s| s.health.enabled = false);
-    let (_stop, shutdown) = watch::channel(false);
-    let running = tokio::spawn(Arc::clone(&pool).run(shutdown));
-    let replica = pool.replicas()[0].clone();
-    pool.report(&replica, Outcome::ConnectFailed);
-    until(|| replica.is_healthy()).await;
+    fails_to_connect(&pool);
+    let running = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.run().await }
+    });
+    until(|| first(&pool).is_healthy()).await;
     assert!(one.asked.lock().unwrap().is_empty() && two.asked.lock().unwrap().is_empty());
     running.abort();
 }

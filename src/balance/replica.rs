@@ -1,49 +1,137 @@
-//! One replica: an address, its health, and how many requests it has.
+//! One replica: an address, what probes and answers say of it, and how many requests it has.
 
+use super::ewma::Ewma;
+use super::outlier::{Change, Evidence, Outlier, Sign, Sums};
+use super::settings::{EjectionSettings, HealthSettings};
+use crate::telemetry::ReplicaMetrics;
+use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Which replica, for the length of one request and across reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReplicaId(SocketAddr);
 
-/// How a request's dealings with a replica went, as far as health is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The connection stood, new or kept.
-    Connected,
-    /// No connection came about: refused, unreachable, or too slow.
-    ConnectFailed,
-    /// The connection stood but broke off, or the answer was late or garbled.
-    Broken,
+/// Not alive: no connection, or no HTTP to a probe.
+const DEAD: u8 = 1;
+/// Alive and not ready.
+const UNREADY: u8 = 2;
+/// Ejected, or on trial.
+const EJECTED: u8 = 4;
+/// An operator wants it out of turn.
+const DRAINING: u8 = 8;
+
+/// What keeps a replica out of turn; nothing, if all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bars(u8);
+
+impl Bars {
+    pub(super) fn none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn only_ejected(self) -> bool {
+        self.0 == EJECTED
+    }
+
+    pub(super) fn ejected(self) -> bool {
+        self.0 & EJECTED != 0
+    }
+
+    pub(super) fn draining(self) -> bool {
+        self.0 & DRAINING != 0
+    }
+
+    pub(super) fn alive(self) -> bool {
+        self.0 & DEAD == 0
+    }
+
+    pub(super) fn ready(self) -> bool {
+        self.0 & (DEAD | UNREADY) == 0
+    }
 }
 
-/// A replica. Shared by generations; all its state is atomic, written by probes and reports, and each value stands alone.
+/// What a probe found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Probed {
+    pub(super) alive: bool,
+    pub(super) ready: bool,
+}
+
+/// A verdict that takes several probes in a row to turn.
+#[derive(Debug)]
+struct Turn {
+    good: bool,
+    /// Probes in a row that say otherwise.
+    against: u32,
+}
+
+impl Turn {
+    const GOOD: Self = Self { good: true, against: 0 };
+
+    fn judge(&mut self, good: bool, needed: u32) -> bool {
+        if good == self.good {
+            self.against = 0;
+            return false;
+        }
+        self.against = self.against.saturating_add(1);
+        if self.against < needed {
+            return false;
+        }
+        *self = Self { good, against: 0 };
+        true
+    }
+}
+
+#[derive(Debug)]
+struct Record {
+    alive: Turn,
+    ready: Turn,
+    /// Whether any probe has ended yet.
+    asked: bool,
+    outlier: Outlier,
+}
+
+/// A replica. Shared by generations, which is how its state outlives a reload.
 #[derive(Debug)]
 pub struct Replica {
     name: Arc<str>,
     address: SocketAddr,
-    healthy: AtomicBool,
-    /// Whether any probe has ended yet.
-    asked: AtomicBool,
-    /// Probes in a row that contradict `healthy`.
-    against: AtomicU32,
+    meter: ReplicaMetrics,
+    born: Instant,
+    bars: AtomicU8,
+    in_flight: AtomicUsize,
+    /// Milliseconds after `born` at which it came (back) into turn, plus one; 0: long ago.
+    warming: AtomicU64,
+    /// Counts up when kept connections to it are not to be used any more.
+    epoch: AtomicU32,
     /// Whether probes use the fall-back path.
     fallback: AtomicBool,
-    in_flight: AtomicUsize,
+    /// Told when it is found dead.
+    died: Notify,
+    ewma: Mutex<Ewma>,
+    record: Mutex<Record>,
 }
 
 impl Replica {
-    pub(super) fn new(name: &Arc<str>, address: SocketAddr) -> Self {
+    pub(super) fn new(name: &Arc<str>, address: SocketAddr, meter: ReplicaMetrics, now: Instant) -> Self {
+        let record = Record { alive: Turn::GOOD, ready: Turn::GOOD, asked: false, outlier: Outlier::default() };
         Self {
             name: Arc::clone(name),
             address,
-            healthy: AtomicBool::new(true),
-            asked: AtomicBool::new(false),
-            against: AtomicU32::new(0),
-            fallback: AtomicBool::new(false),
+            meter,
+            born: now,
+            bars: AtomicU8::new(0),
             in_flight: AtomicUsize::new(0),
+            warming: AtomicU64::new(1),
+            epoch: AtomicU32::new(0),
+            fallback: AtomicBool::new(false),
+            died: Notify::new(),
+            ewma: Mutex::default(),
+            record: Mutex::new(record),
         }
     }
 
@@ -52,7 +140,7 @@ impl Replica {
         ReplicaId(self.address)
     }
 
-    /// `host:port` as configured: a closed set, so it may label metrics.
+    /// `host:port` as configured or found.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -64,7 +152,24 @@ impl Replica {
 
     /// Whether it is in turn.
     pub fn is_healthy(&self) -> bool {
-        self.healthy.load(Ordering::Relaxed)
+        self.bars().none()
+    }
+
+    /// Whether it speaks HTTP, as far as is known.
+    pub fn is_alive(&self) -> bool {
+        self.bars().alive()
+    }
+
+    /// Ends when it is found dead.
+    pub async fn death(&self) {
+        loop {
+            let mut died = std::pin::pin!(self.died.notified());
+            died.as_mut().enable();
+            if !self.is_alive() {
+                return;
+            }
+            died.await;
+        }
     }
 
     /// Requests it has at this moment.
@@ -72,43 +177,167 @@ impl Replica {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Counts a request until the guard is dropped.
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+    /// Kept connections of another epoch are not to be used.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
-    /// Takes it out of turn; whether that changed anything. One good probe brings it back, whatever `rise` says of
-    /// replicas that probes took out.
+    /// Counters of how it treats requests.
+    pub fn meter(&self) -> &ReplicaMetrics {
+        &self.meter
+    }
+
+    /// Its state in one word: `up`, `ejected`, `trial`, `draining`, `unready` or `down`.
+    pub fn state(&self, now: Instant) -> &'static str {
+        let bars = self.bars();
+        match bars {
+            _ if !bars.alive() => "down",
+            _ if bars.draining() => "draining",
+            _ if !bars.ready() => "unready",
+            _ if bars.ejected() && self.record.lock().outlier.on_trial(now) => "trial",
+            _ if bars.ejected() => "ejected",
+            _ => "up",
+        }
+    }
+
+    /// The average time to its response heads, in seconds; `None` before the first.
+    pub fn latency(&self) -> Option<f64> {
+        self.ewma.lock().measured()
+    }
+
+    /// For how long it stays ejected.
+    pub fn ejected_for(&self, now: Instant) -> Option<Duration> {
+        self.record.lock().outlier.until().map(|until| until.saturating_duration_since(now))
+    }
+
+    pub(super) fn bars(&self) -> Bars {
+        Bars(self.bars.load(Ordering::Relaxed))
+    }
+
+    fn bar(&self, bar: u8, on: bool) -> bool {
+        let before =
+            if on { self.bars.fetch_or(bar, Ordering::Relaxed) } else { self.bars.fetch_and(!bar, Ordering::Relaxed) };
+        (before & bar != 0) != on
+    }
+
+    /// Takes a place among at most `most` requests.
+    pub(super) fn enter(&self, most: usize) -> bool {
+        let one_more = |n: usize| (n < most).then_some(n + 1);
+        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    pub(super) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Its share of what it would get, from 0.1 to 1, while it comes back over `slow_start`.
+    pub(super) fn warmth(&self, now: Instant, slow_start: Duration) -> f64 {
+        let warming = self.warming.load(Ordering::Relaxed);
+        if warming == 0 || slow_start.is_zero() {
+            return 1.0;
+        }
+        let since = self.born + Duration::from_millis(warming - 1);
+        let share = now.saturating_duration_since(since).as_secs_f64() / slow_start.as_secs_f64();
+        if share >= 1.0 {
+            // Not worth a look any more; a race with a new start only skips that one.
+            let _ = self.warming.compare_exchange(warming, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        share.clamp(0.1, 1.0)
+    }
+
+    fn warm(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.born).as_millis();
+        self.warming.store(u64::try_from(since).unwrap_or(u64::MAX - 1).saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn expected_seconds(&self, now: Instant) -> f64 {
+        self.ewma.lock().seconds(now)
+    }
+
+    pub(super) fn observe(&self, latency: Duration, now: Instant) {
+        self.ewma.lock().observe(latency, now);
+    }
+
+    /// Ends the use of connections kept so far.
+    pub(super) fn distrust(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes it for dead; whether that changed anything. One good probe brings it back, whatever `rise` says of replicas
+    /// that probes took out.
     pub(super) fn take_out(&self) -> bool {
-        self.against.store(u32::MAX - 1, Ordering::Relaxed);
-        self.healthy.swap(false, Ordering::Relaxed)
+        let mut record = self.record.lock();
+        record.alive = Turn { good: false, against: u32::MAX - 1 };
+        let changed = self.bar(DEAD, true);
+        self.died.notify_waiters();
+        changed
     }
 
-    /// Counts a probe's result; `Some` with the new health if it changed.
-    pub(super) fn judge(&self, good: bool, rise: u32, fall: u32) -> Option<bool> {
-        let first = !self.asked.swap(true, Ordering::Relaxed);
-        let healthy = self.is_healthy();
-        if good == healthy {
-            self.against.store(0, Ordering::Relaxed);
-            return None;
-        }
-        let against = self.against.load(Ordering::Relaxed).saturating_add(1);
-        self.against.store(against, Ordering::Relaxed);
+    /// Counts a probe's result; whether anything changed.
+    pub(super) fn judge(&self, found: Probed, health: &HealthSettings, now: Instant) -> bool {
+        let mut record = self.record.lock();
         // Nothing speaks for a replica that fails its very first probe.
-        let needed = if good {
-            rise
-        } else if first {
-            1
-        } else {
-            fall
-        };
-        if against < needed {
-            return None;
+        let fall = if std::mem::replace(&mut record.asked, true) { health.fall } else { 1 };
+        let needed = |good: bool| if good { health.rise } else { fall };
+        let alive = record.alive.judge(found.alive, needed(found.alive));
+        let ready = record.ready.judge(found.ready, needed(found.ready));
+        let was_out = !self.bars().ready();
+        if self.bar(DEAD, !record.alive.good) && !record.alive.good {
+            self.died.notify_waiters();
         }
-        self.against.store(0, Ordering::Relaxed);
-        self.healthy.store(good, Ordering::Relaxed);
-        Some(good)
+        self.bar(UNREADY, !record.ready.good);
+        if was_out && self.bars().ready() {
+            self.warm(now);
+        }
+        alive || ready
+    }
+
+    pub(super) fn set_draining(&self, on: bool, now: Instant) -> bool {
+        let changed = self.bar(DRAINING, on);
+        if changed && !on {
+            self.warm(now);
+        }
+        changed
+    }
+
+    pub(super) fn record(&self, sign: Sign, now: Instant, rules: &EjectionSettings) -> Option<Evidence> {
+        self.record.lock().outlier.record(sign, now, rules)
+    }
+
+    pub(super) fn sums(&self, now: Instant, rules: &EjectionSettings) -> Sums {
+        self.record.lock().outlier.sums(now, rules)
+    }
+
+    pub(super) fn eject(&self, now: Instant, rules: &EjectionSettings) -> Duration {
+        let mut record = self.record.lock();
+        let time = record.outlier.eject(now, rules);
+        self.bar(EJECTED, true);
+        time
+    }
+
+    pub(super) fn awaits_trial(&self, now: Instant) -> bool {
+        self.record.lock().outlier.on_trial(now)
+    }
+
+    pub(super) fn begin_trial(&self, now: Instant, rules: &EjectionSettings) -> bool {
+        self.record.lock().outlier.begin_trial(now, rules)
+    }
+
+    pub(super) fn end_trial(&self, good: Option<bool>, now: Instant, rules: &EjectionSettings) -> Change {
+        let mut record = self.record.lock();
+        let change = record.outlier.end_trial(good, now, rules);
+        if change == Change::Returned {
+            self.bar(EJECTED, false);
+            self.warm(now);
+        }
+        change
+    }
+
+    /// Ends what a configuration without ejections does not want.
+    pub(super) fn pardon(&self) {
+        let mut record = self.record.lock();
+        record.outlier = Outlier::default();
+        self.bar(EJECTED, false);
     }
 
     pub(super) fn uses_fallback(&self) -> bool {
@@ -120,53 +349,85 @@ impl Replica {
     }
 }
 
-/// A request in a replica's hands.
-#[derive(Debug)]
-pub struct InFlight(Arc<Replica>);
-
-impl InFlight {
-    /// The replica.
-    pub fn replica(&self) -> &Arc<Replica> {
-        &self.0
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
+
+    fn replica(now: Instant) -> Replica {
+        let meter = Metrics::new().unwrap().balance.replica("upstream", "a:1");
+        Replica::new(&"a:1".into(), "127.0.0.1:1".parse().unwrap(), meter, now)
+    }
+
+    fn health(rise: u32, fall: u32) -> HealthSettings {
+        HealthSettings { rise, fall, ..HealthSettings::default() }
+    }
+
+    const READY: Probed = Probed { alive: true, ready: true };
+    const UNREADY: Probed = Probed { alive: true, ready: false };
+    const DEAD: Probed = Probed { alive: false, ready: false };
 
     #[test]
     fn health_turns_after_rise_and_fall() {
-        let replica = Replica::new(&"a:1".into(), "127.0.0.1:1".parse().unwrap());
-        for (good, change) in [
-            (true, None),
-            (false, None),
-            (true, None),
-            (false, None),
-            (false, Some(false)),
-            (false, None),
-            (true, None),
-            (false, None),
-            (true, None),
-            (true, Some(true)),
+        let now = Instant::now();
+        let replica = replica(now);
+        let health = health(2, 2);
+        for (found, change, state) in [
+            (READY, false, "up"),
+            (UNREADY, false, "up"),
+            (READY, false, "up"),
+            (UNREADY, false, "up"),
+            (UNREADY, true, "unready"),
+            (UNREADY, false, "unready"),
+            (READY, false, "unready"),
+            (UNREADY, false, "unready"),
+            (READY, false, "unready"),
+            (READY, true, "up"),
+            (DEAD, false, "up"),
+            (DEAD, true, "down"),
+            (UNREADY, false, "down"),
+            (UNREADY, true, "unready"),
+            (READY, false, "unready"),
+            (READY, true, "up"),
         ] {
-            assert_eq!(replica.judge(good, 2, 2), change);
+            assert_eq!((replica.judge(found, &health, now), replica.state(now)), (change, state));
         }
         assert!(replica.take_out() && !replica.take_out());
-        assert_eq!(replica.judge(true, 5, 2), Some(true));
+        let slow = HealthSettings { rise: 5, ..health };
+        assert!(replica.judge(READY, &slow, now) && replica.is_healthy());
     }
 
     #[test]
     fn the_first_probe_alone_can_take_a_new_replica_out() {
-        let replica = Replica::new(&"a:1".into(), "127.0.0.1:1".parse().unwrap());
-        assert_eq!(replica.judge(false, 1, 3), Some(false));
-        assert_eq!(replica.judge(true, 1, 3), Some(true));
-        assert_eq!(replica.judge(false, 1, 3), None);
+        let now = Instant::now();
+        let replica = replica(now);
+        let health = health(1, 3);
+        assert!(replica.judge(UNREADY, &health, now) && !replica.is_healthy());
+        assert!(replica.judge(READY, &health, now) && replica.is_healthy());
+        assert!(!replica.judge(UNREADY, &health, now) && replica.is_healthy());
+    }
+
+    #[test]
+    fn a_replica_that_came_back_warms_up() {
+        let now = Instant::now();
+        let replica = replica(now);
+        let (slow, at) = (Duration::from_secs(10), |s| now + Duration::from_secs(s));
+        assert!(
+            (replica.warmth(now, slow) - 0.1).abs() < 1e-9 && (replica.warmth(now, Duration::ZERO) - 1.0).abs() < 1e-9
+        );
+        assert!((replica.warmth(at(5), slow) - 0.5).abs() < 1e-9);
+        assert!((replica.warmth(at(10), slow) - 1.0).abs() < 1e-9);
+        replica.take_out();
+        replica.judge(READY, &health(1, 1), at(20));
+        assert!((replica.warmth(at(25), slow) - 0.5).abs() < 1e-9, "again");
+    }
+
+    #[test]
+    fn no_more_requests_than_it_may_have() {
+        let replica = replica(Instant::now());
+        assert!(replica.enter(2) && replica.enter(2) && !replica.enter(2));
+        replica.leave();
+        assert!(replica.enter(2));
+        assert_eq!(replica.in_flight(), 2);
     }
 }

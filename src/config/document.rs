@@ -42,6 +42,8 @@ pub struct Document {
     pub cache: cache::Settings,
     /// The replicas.
     pub upstream: balance::Settings,
+    /// More pools of replicas, which routes name.
+    pub pool: Vec<balance::Settings>,
     /// Audit events.
     pub audit: audit::Settings,
     /// The admin listener.

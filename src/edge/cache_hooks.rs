@@ -134,6 +134,14 @@ pub(super) fn may_ask(ctx: &Context) -> bool {
     }
 }
 
+/// Ends the cache's part before a request is sent again whose first answer it had begun to take.
+pub(super) fn give_up(session: &mut Session, ctx: &mut Context) {
+    if matches!(ctx.cache, Part::Taken(_)) {
+        session.cache.disable(NoCacheReason::UpstreamError);
+        ctx.cache = Part::Missed;
+    }
+}
+
 /// Takes note of a replica's answer.
 pub(super) fn answered(
     storage: &'static CacheStorage,

@@ -216,8 +216,11 @@ pub(super) fn response(head: &mut ResponseHeader) {
 ///
 /// # Errors
 /// None that a valid exchange can cause.
-pub(super) fn decorate(head: &mut ResponseHeader, x: &Exchange) -> Result<()> {
+pub(super) fn decorate(head: &mut ResponseHeader, x: &Exchange, cookie: Option<&str>) -> Result<()> {
     head.insert_header(X_REQUEST_ID, x.id.as_str())?;
+    if let Some(cookie) = cookie {
+        head.append_header(header::SET_COOKIE, cookie)?;
+    }
     if let Some(quota) = &x.quota {
         for (name, value) in super::respond::quota_fields(quota) {
             head.insert_header(name, value)?;
@@ -247,7 +250,7 @@ pub(super) fn relayed(parts: &http::response::Parts, x: &Exchange) -> Result<Res
         head.append_header(name.clone(), value.clone())?;
     }
     response(&mut head);
-    frame(&mut head, x, false)?;
+    frame(&mut head, x, false, None)?;
     Ok(head)
 }
 
@@ -256,12 +259,12 @@ pub(super) fn relayed(parts: &http::response::Parts, x: &Exchange) -> Result<Res
 ///
 /// # Errors
 /// None that a valid exchange can cause.
-pub(super) fn frame(head: &mut ResponseHeader, x: &Exchange, bodiless: bool) -> Result<()> {
+pub(super) fn frame(head: &mut ResponseHeader, x: &Exchange, bodiless: bool, cookie: Option<&str>) -> Result<()> {
     head.remove_header(&header::TRANSFER_ENCODING);
     if !bodiless && x.version() != Version::HTTP_2 && !head.headers.contains_key(header::CONTENT_LENGTH) {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    decorate(head, x)
+    decorate(head, x, cookie)
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@
 
 use super::cache_hooks;
 use super::cache_storage::{self, CacheStorage};
+use super::choose::{self, Patience};
+use super::deadline::{Alarms, Set, Wire};
+use super::mirror::Copy;
 use super::session::Hold;
 use crate::audit::Stage;
-use crate::balance::{InFlight, Outcome, Replica, ReplicaId};
+use crate::balance::{Lease, Outcome, ReplicaId};
 use crate::gate::{self, Exchange, Judging};
 use crate::telemetry::ReplicaOutcome;
 use crate::verdict::{Reason, Refusal};
@@ -42,8 +45,17 @@ pub(crate) struct Context {
     /// Replicas not to be asked again for this request.
     pub(super) tried: Vec<ReplicaId>,
     pub(super) attempts: usize,
-    pub(super) replica: Option<(Arc<Replica>, InFlight)>,
+    /// Whether the present replica's response head has come.
+    pub(super) answered: bool,
+    pub(super) lease: Option<Lease>,
+    /// When a replica was first asked for, and when the present one was.
     pub(super) asked: Option<Instant>,
+    pub(super) since: Instant,
+    /// How long the present attempt waits for its response head, and what ends the wait.
+    pub(super) patience: Option<Patience>,
+    pub(super) alarm: Option<Set>,
+    /// What a mirror gets as soon as a replica is asked.
+    pub(super) copy: Option<Copy>,
     pub(super) streamed: u64,
     pub(super) at_most: Option<u64>,
     pub(super) cache: cache_hooks::Part,
@@ -52,6 +64,7 @@ pub(crate) struct Context {
 /// The implementation of the base's proxy trait; what decides is in the context's snapshot.
 pub(crate) struct Hooks {
     pub(super) storage: &'static CacheStorage,
+    pub(super) alarms: &'static Alarms,
 }
 
 /// Carries a refusal through the base as an error that must not be retried.
@@ -131,24 +144,22 @@ impl ProxyHttp for Hooks {
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
         let Some(x) = &mut ctx.x else { return Err(lost()) };
         x.stage = Stage::Balance;
-        let pool = x.snapshot.pool.clone();
         cache_hooks::asking(ctx);
         let Some(x) = &mut ctx.x else { return Err(lost()) };
-        match pool.pick(&ctx.tried) {
-            Ok(replica) => {
+        let begun = *ctx.asked.get_or_insert_with(Instant::now);
+        match choose::acquire(x, ctx.lease.take(), &ctx.tried).await {
+            Ok(lease) => {
                 x.stage = Stage::Upstream;
-                let mut peer = HttpPeer::new(replica.address(), false, String::new());
-                let (settings, options) = (pool.settings(), &mut peer.options);
-                let answer = x.route.as_ref().and_then(|route| route.response_timeout);
-                options.connection_timeout = Some(settings.connect_timeout.0);
-                options.total_connection_timeout = Some(settings.connect_timeout.0);
-                options.read_timeout = Some(answer.unwrap_or(settings.read_timeout.0));
-                options.write_timeout = Some(settings.write_timeout.0);
-                options.idle_timeout = Some(settings.idle_timeout.0);
-                x.replica = Some(replica.name().clone());
-                ctx.asked.get_or_insert_with(Instant::now);
+                x.replica = Some(lease.replica().name().clone());
+                if let Some(copy) = ctx.copy.take() {
+                    copy.send();
+                }
+                ctx.since = if ctx.attempts == 0 { begun } else { Instant::now() };
+                let (peer, patience) = choose::peer(x, &lease, ctx.attempts, &ctx.tried);
+                ctx.patience = Some(patience);
+                ctx.answered = false;
                 ctx.attempts += 1;
-                ctx.replica = Some((replica.clone(), replica.enter()));
+                ctx.lease = Some(lease);
                 Ok(Box::new(peer))
             }
             Err(refusal) => Err(refused(ctx, refusal)),
@@ -159,12 +170,19 @@ impl ProxyHttp for Hooks {
         &self,
         _session: &mut Session,
         _reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::fd::RawFd,
-        _digest: Option<&pingora_core::protocols::Digest>,
+        peer: &HttpPeer,
+        fd: std::os::fd::RawFd,
+        digest: Option<&pingora_core::protocols::Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
-        ctx.report(Outcome::Connected);
+        let alone = peer.options.alpn.get_max_http_version() == 1;
+        let local = digest.and_then(|digest| digest.socket_digest.as_ref()?.local_addr()?.as_inet().copied());
+        if let (true, Some(local), Some(lease), Some(patience)) = (alone, local, &ctx.lease, ctx.patience) {
+            let replica = lease.replica();
+            let wire = Wire { fd, local, remote: replica.address() };
+            let lives = patience.others.then(|| replica.clone());
+            ctx.alarm = Some(self.alarms.set(Instant::now() + patience.time, wire, lives));
+        }
         Ok(())
     }
 
@@ -176,8 +194,7 @@ impl ProxyHttp for Hooks {
         mut e: Box<Error>,
     ) -> Box<Error> {
         // Nothing was sent: any method may go to another replica.
-        ctx.report(Outcome::ConnectFailed);
-        ctx.count(ReplicaOutcome::ConnectFailed);
+        ctx.report(Outcome::ConnectFailed, ReplicaOutcome::ConnectFailed);
         ctx.give_up_on_replica();
         e.set_retry(ctx.may_try_again());
         e
@@ -192,25 +209,49 @@ impl ProxyHttp for Hooks {
         reused: bool,
     ) -> Box<Error> {
         // The replica may have acted on what it got: only an idempotent request may be sent once more, only while the
-        // client has seen nothing, and only if its body can be replayed. A kept connection that broke says nothing about
-        // its replica, which may then be asked again.
+        // client has seen nothing, and only if its body can be replayed.
         let upstream = *e.esource() == ErrorSource::Upstream;
+        let rang = ctx.alarm.take().is_some_and(|alarm| alarm.rang());
+        if upstream && rang {
+            e.etype = ErrorType::ReadTimedout;
+        }
         let late = *e.etype() == ErrorType::ReadTimedout;
-        if upstream {
-            ctx.count(if late { ReplicaOutcome::TimedOut } else { ReplicaOutcome::BrokeOff });
+        if upstream && ctx.answered {
+            // What a replica does after its response head has been counted by that already, but a broken answer is one.
+            if !late && *e.etype() != choose::ANSWERED {
+                ctx.report(Outcome::Broken, ReplicaOutcome::BrokeOff);
+            }
+        } else if upstream && late {
+            ctx.report(Outcome::TimedOut { after: ctx.since.elapsed() }, ReplicaOutcome::TimedOut);
+        } else if upstream {
+            // A kept connection that broke says nothing about its replica, but the next attempt has a new one.
+            ctx.report(if reused { Outcome::Stale } else { Outcome::Broken }, ReplicaOutcome::BrokeOff);
         }
-        if upstream && !reused {
-            ctx.report(Outcome::Broken);
-            ctx.give_up_on_replica();
-        }
-        let unseen = session.response_written().is_none() && ctx.judging.untouched();
-        let again = upstream
+        // What the rules still hold back nobody has seen.
+        let unseen = session.response_written().is_none() && (ctx.judging.untouched() || ctx.judging.holds());
+        let could = upstream
             && unseen
-            && !late
+            && (!late || rang && ctx.patience.is_some_and(|patience| patience.short || ctx.replica_died()))
             && session.req_header().method.is_idempotent()
-            && !session.as_ref().retry_buffer_truncated()
-            && ctx.may_try_again();
-        e.set_retry(again);
+            && !session.as_ref().retry_buffer_truncated();
+        if could {
+            if *e.etype() == choose::ANSWERED {
+                // Paid for when its answer was put back.
+                ctx.give_up_on_replica();
+                e.set_retry(true);
+                return e;
+            }
+            if !reused || late || ctx.others_than_this() {
+                ctx.give_up_on_replica();
+            }
+            let again = ctx.may_try_again();
+            if again && ctx.answered {
+                cache_hooks::give_up(session, ctx);
+            }
+            e.set_retry(again);
+        } else {
+            e.set_retry(false);
+        }
         e
     }
 
@@ -247,6 +288,10 @@ impl ProxyHttp for Hooks {
             return Ok(());
         }
         ctx.answered(head.status);
+        if ctx.tries_elsewhere(session, head.status) {
+            // Not this answer, as long as another replica may have a better one.
+            return Err(Error::explain(choose::ANSWERED, "answered with a status that is tried elsewhere").into_up());
+        }
         super::forward::response(head);
         cache_hooks::answered(self.storage, session, head, ctx);
         let bodiless = session.req_header().method == http::Method::HEAD
@@ -301,7 +346,8 @@ impl ProxyHttp for Hooks {
         }
         let Some(x) = &mut ctx.x else { return Err(lost()) };
         x.status = head.status.as_u16();
-        super::forward::decorate(head, x)
+        let cookie = ctx.lease.as_ref().and_then(|lease| choose::set_cookie(x, lease));
+        super::forward::decorate(head, x, cookie.as_deref())
     }
 
     fn should_serve_stale(&self, _session: &mut Session, ctx: &mut Context, error: Option<&Error>) -> bool {
@@ -327,7 +373,7 @@ impl ProxyHttp for Hooks {
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Context) {
         let cache = cache_hooks::status(session, ctx).map(|status| cache_hooks::counted(&status));
-        ctx.replica = None;
+        (ctx.lease, ctx.alarm) = (None, None);
         // The base shows the body hook no end where the head was the end; a body that was held is judged by now.
         if e.is_none() && !ctx.judging.holds() {
             cache_hooks::admit(ctx);
@@ -381,7 +427,7 @@ fn blame(e: &Error) -> Refusal {
 }
 
 impl Context {
-    fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         Self {
             x: None,
             back: Slot::default(),
@@ -389,44 +435,74 @@ impl Context {
             judging: Judging::default(),
             tried: Vec::new(),
             attempts: 0,
-            replica: None,
+            lease: None,
             asked: None,
+            since: Instant::now(),
+            answered: false,
+            patience: None,
+            alarm: None,
+            copy: None,
             streamed: 0,
             at_most: Some(0),
             cache: cache_hooks::Part::None,
         }
     }
 
-    fn report(&self, outcome: Outcome) {
-        if let (Some(x), Some((replica, _))) = (&self.x, &self.replica) {
-            x.snapshot.pool.report(replica, outcome);
+    /// Tells the balancer, and counts.
+    fn report(&mut self, outcome: Outcome, counted: ReplicaOutcome) {
+        if let Some(lease) = &mut self.lease {
+            lease.report(outcome, Instant::now());
+            lease.replica().meter().count(counted);
         }
     }
 
+    /// The replica is not asked again; its place is free once the next one is looked for.
     fn give_up_on_replica(&mut self) {
-        if let Some((replica, _)) = self.replica.take() {
-            self.tried.push(replica.id());
+        if let Some(lease) = &self.lease {
+            self.tried.push(lease.replica().id());
         }
     }
 
-    /// Whether the budget lasts and there is somebody to ask.
+    fn replica_died(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| !lease.replica().is_alive())
+    }
+
+    fn others_than_this(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| {
+            let mut tried = self.tried.clone();
+            tried.push(lease.replica().id());
+            lease.pool().has_other(&tried)
+        })
+    }
+
+    /// Whether there is somebody to ask and the budget lasts, which then is paid.
     fn may_try_again(&self) -> bool {
-        let Some(x) = &self.x else { return false };
-        let pool = &x.snapshot.pool;
-        let somebody = || pool.replicas().iter().any(|r| r.is_healthy() && !self.tried.contains(&r.id()));
-        x.refusal.is_none() && self.attempts <= usize::from(pool.settings().max_retries) && somebody()
+        let refused = self.x.as_ref().is_none_or(|x| x.refusal.is_some());
+        let may = |lease: &Lease| lease.pool().may_retry(self.attempts, &self.tried, Instant::now());
+        !refused && self.lease.as_ref().is_some_and(may)
     }
 
-    fn count(&self, outcome: ReplicaOutcome) {
-        if let Some(x) = &self.x {
-            x.count_replica(outcome);
-        }
+    /// Whether an answer is put back in favour of another replica's; the retry then is paid.
+    fn tries_elsewhere(&self, session: &Session, status: http::StatusCode) -> bool {
+        let Some(lease) = &self.lease else { return false };
+        let mut tried = self.tried.clone();
+        tried.push(lease.replica().id());
+        lease.pool().settings().retry.statuses.has(status.as_u16())
+            && session.response_written().is_none()
+            && session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated()
+            && self.x.as_ref().is_some_and(|x| x.refusal.is_none())
+            && lease.pool().may_retry(self.attempts, &tried, Instant::now())
     }
 
     fn answered(&mut self, status: http::StatusCode) {
-        if let (Some(x), Some(asked)) = (&mut self.x, self.asked.take()) {
-            x.spent.upstream = Some(asked.elapsed());
+        let now = Instant::now();
+        self.answered = true;
+        self.alarm = None;
+        if let (Some(x), Some(asked)) = (&mut self.x, self.asked) {
+            x.spent.upstream = Some(now - asked);
         }
-        self.count(ReplicaOutcome::of(status));
+        let outcome = Outcome::Answered { status: status.as_u16(), latency: now - self.since };
+        self.report(outcome, ReplicaOutcome::of(status));
     }
 }

@@ -189,6 +189,13 @@ impl KeptLinks {
         self.by_address.entry(link.address).or_default().push(link);
     }
 
+    /// Lets go of all to one replica, whose others have broken.
+    pub(super) fn forget(&self, address: SocketAddr) {
+        if let Some((_, links)) = self.by_address.remove(&address) {
+            self.count.fetch_sub(links.len(), Ordering::Relaxed);
+        }
+    }
+
     /// Lets go of those that ended or have not been used for long.
     pub(super) fn sweep(&self) {
         let now = Instant::now();

@@ -11,7 +11,9 @@
 
 mod cache_hooks;
 mod cache_storage;
+mod choose;
 mod conn;
+mod deadline;
 mod forward;
 mod frames;
 mod h1;
@@ -19,6 +21,7 @@ mod h2;
 mod hooks;
 mod kept;
 mod listen;
+mod mirror;
 mod opening;
 mod relay;
 mod respond;
@@ -33,6 +36,7 @@ pub(crate) use listen::bind;
 use crate::config::ListenerSettings;
 use crate::gate::Gate;
 use cache_storage::CacheStorage;
+use deadline::Alarms;
 use kept::KeptLinks;
 use listen::Connections;
 use pingora_core::server::configuration::ServerConf;
@@ -69,7 +73,9 @@ impl Edge {
             ..ServerConf::default()
         };
         let storage = CacheStorage::leak(gate.kept().store.clone(), gate.current().cache.lock_timeout());
-        let proxy = Arc::new(http_proxy(&Arc::new(conf), hooks::Hooks { storage }));
+        let alarms: &'static Alarms = Box::leak(Box::default());
+        tokio::spawn(alarms.run());
+        let proxy = Arc::new(http_proxy(&Arc::new(conf), hooks::Hooks { storage, alarms }));
         let links = Arc::<KeptLinks>::default();
         tokio::spawn(sweep(Arc::downgrade(&links)));
         Arc::new(Self { gate, proxy, links, storage, connections: Arc::default(), drain, stop })

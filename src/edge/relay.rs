@@ -8,13 +8,15 @@
 //! A departure: interim responses (1xx, RFC 9110 section 15.2) end here, for HTTP/1 clients too; for HTTP/2 ones they do in
 //! the base.
 
+use super::choose;
 use super::forward;
 use super::kept::{AskError, Link};
+use super::mirror::Copy;
 use super::serve::{After, finish, refuse};
 use super::session::ReplayBody;
 use super::{Edge, cache_hooks};
 use crate::audit::Stage;
-use crate::balance::{InFlight, Outcome, Pool, ReplicaId};
+use crate::balance::{Lease, Outcome, ReplicaId};
 use crate::cache::status::Status;
 use crate::gate::{self, Exchange, Judging};
 use crate::telemetry::ReplicaOutcome;
@@ -36,8 +38,27 @@ use tokio::sync::Notify;
 struct Asked {
     link: Link,
     response: Response<Incoming>,
-    /// Counted until the body has ended.
-    _in_flight: InFlight,
+    /// Kept until the body has ended.
+    lease: Lease,
+}
+
+/// What is asked of replicas, and who was asked so far.
+pub(super) struct Asking {
+    /// To write the request from again.
+    pub(super) body: ReplayBody,
+    /// As it was written first.
+    pub(super) request: Option<http::Request<Full<Bytes>>>,
+    /// What a mirror gets as soon as a replica is asked.
+    pub(super) copy: Option<Copy>,
+}
+
+/// The attempts made so far.
+struct Attempts {
+    begun: Instant,
+    count: usize,
+    tried: Vec<ReplicaId>,
+    /// The one before, which holds its place until the next is looked for.
+    before: Option<Lease>,
 }
 
 /// Whether a request's body is at hand; there may be none.
@@ -63,72 +84,83 @@ pub(super) async fn relay(
     edge: &Arc<Edge>,
     mut session: Box<ServerSession>,
     mut x: Box<Exchange>,
-    body: ReplayBody,
-    request: http::Request<Full<Bytes>>,
+    mut asking: Asking,
     cache: Option<Status>,
     stalls: &Stalls,
 ) -> After {
-    let pool = x.snapshot.pool.clone();
-    let silence = x.route.as_ref().and_then(|route| route.response_timeout).unwrap_or(pool.settings().read_timeout.0);
-    let asked = match ask(edge, &mut session, &mut x, &pool, body, request, silence).await {
-        Ok(asked) => asked,
-        Err(refusal) => return refuse(edge, session, x, refusal).await,
-    };
-    let Asked { mut link, response, _in_flight } = asked;
-    let (parts, mut body) = response.into_parts();
-    x.count_replica(ReplicaOutcome::of(parts.status));
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for it (RFC 9110 section 15.2.2), and what would follow is no HTTP that anything here reads.
-        let refusal = Refusal::new(Reason::UpstreamFailed, "101 without a request for an upgrade");
-        return refuse(edge, session, x, refusal).await;
-    }
-    let mut head = ResponseHeader::from(parts);
-    forward::response(&mut head);
-    cache_hooks::invalidate(edge.storage, &x, &head);
-    let bodiless = session.req_header().method == Method::HEAD
-        || matches!(head.status.as_u16(), 204 | 304)
-        || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
-    let judging = match gate::release_head(&mut x, head.status.as_u16(), &head.headers, bodiless) {
-        Ok(judging) => judging,
-        Err(refusal) => return refuse(edge, session, x, refusal).await,
-    };
     x.cache = cache.as_ref().map(cache_hooks::counted);
-    let framed = forward::frame(&mut head, &x, bodiless);
-    let said = cache.map_or(Ok(true), |status| head.append_header("cache-status", status.to_string()));
-    if let Err(e) = framed.and(said) {
-        return refuse(edge, session, x, Refusal::new(Reason::UpstreamFailed, e.to_string())).await;
-    }
-    let status = head.status.as_u16();
-    if *edge.stop.borrow() {
-        // A drain began while the replica was busy: this response is the connection's last.
-        session.set_keepalive(None);
-    }
-    if gate::streams(&x, &head.headers) {
-        // It may stay open for hours, and costs next to nothing.
-        x.place = None;
-    }
-    let mut head = Some(head);
-    let mut source = Source { link: &mut link, body: &mut body, silence, bodiless };
-    let mut client = Client { edge, session: &mut session, stalls };
-    let cut = match pump(&mut client, &mut x, judging, &mut source, &mut head).await {
-        Ok(()) => {
-            drop(body);
-            edge.links.keep(link, pool.settings().idle_timeout.0);
-            x.status = status;
-            x.bytes_out = session.body_bytes_sent() as u64;
-            edge.gate.record(x);
-            return finish(session, true, false).await;
+    let mut attempts = Attempts { begun: Instant::now(), count: 0, tried: Vec::new(), before: None };
+    let (refusal, status) = loop {
+        let asked = match ask(edge, &mut session, &mut x, &mut asking, &mut attempts).await {
+            Ok(asked) => asked,
+            Err(refusal) => return refuse(edge, session, x, refusal).await,
+        };
+        let Asked { mut link, response, mut lease } = asked;
+        let (parts, mut body) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for it (RFC 9110 section 15.2.2), and what would follow is no HTTP that anything here reads.
+            let refusal = Refusal::new(Reason::UpstreamFailed, "101 without a request for an upgrade");
+            return refuse(edge, session, x, refusal).await;
         }
-        Err(cut) => cut,
+        let mut head = ResponseHeader::from(parts);
+        forward::response(&mut head);
+        cache_hooks::invalidate(edge.storage, &x, &head);
+        let bodiless = session.req_header().method == Method::HEAD
+            || matches!(head.status.as_u16(), 204 | 304)
+            || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
+        let judging = match gate::release_head(&mut x, head.status.as_u16(), &head.headers, bodiless) {
+            Ok(judging) => judging,
+            Err(refusal) => return refuse(edge, session, x, refusal).await,
+        };
+        let framed = forward::frame(&mut head, &x, bodiless, choose::set_cookie(&x, &lease).as_deref());
+        let said = cache.as_ref().map_or(Ok(true), |status| head.append_header("cache-status", status.to_string()));
+        if let Err(e) = framed.and(said) {
+            return refuse(edge, session, x, Refusal::new(Reason::UpstreamFailed, e.to_string())).await;
+        }
+        let status = head.status.as_u16();
+        if *edge.stop.borrow() {
+            // A drain began while the replica was busy: this response is the connection's last.
+            session.set_keepalive(None);
+        }
+        if gate::streams(&x, &head.headers) {
+            // It may stay open for hours, and costs next to nothing.
+            x.place = None;
+        }
+        let settings = lease.pool().settings();
+        let own = x.route.as_ref().and_then(|route| route.response_timeout).unwrap_or_default();
+        let (silence, idle) = (settings.read_timeout.0.max(own), settings.idle_timeout.0);
+        let mut head = Some(head);
+        let mut source = Source { link: &mut link, body: &mut body, silence, bodiless };
+        let mut client = Client { edge, session: &mut session, stalls };
+        let refusal = match pump(&mut client, &mut x, judging, &mut source, &mut head).await {
+            Ok(()) => {
+                drop(body);
+                edge.links.keep(link, idle);
+                x.status = status;
+                x.bytes_out = session.body_bytes_sent() as u64;
+                edge.gate.record(x);
+                return finish(session, true, false).await;
+            }
+            Err(Cut::Client(detail)) => Refusal::new(Reason::Aborted, detail),
+            Err(Cut::Refused(refusal)) => refusal,
+            Err(Cut::Replica(e)) => {
+                let late = matches!(e, AskError::Late);
+                if !late {
+                    told(&mut lease, Outcome::Broken, ReplicaOutcome::BrokeOff);
+                }
+                // What the rules still hold back nobody has seen.
+                let idempotent = session.req_header().method.is_idempotent();
+                if head.is_some() && !late && idempotent && attempts.again(lease, true) {
+                    continue;
+                }
+                failed(&e)
+            }
+        };
+        if head.is_some() {
+            return refuse(edge, session, x, refusal).await;
+        }
+        break (refusal, status);
     };
-    let refusal = match cut {
-        Cut::Client(detail) => Refusal::new(Reason::Aborted, detail),
-        Cut::Replica(e) => failed(&e),
-        Cut::Refused(refusal) => refusal,
-    };
-    if head.is_some() {
-        return refuse(edge, session, x, refusal).await;
-    }
     // Part of the response has left and cannot be taken back: dropping the session cuts it off.
     x.status = status;
     x.bytes_out = session.body_bytes_sent() as u64;
@@ -137,70 +169,101 @@ pub(super) async fn relay(
     After::Close
 }
 
-/// Finds a replica that answers. Asked once more: what cannot have arrived; and what may have, if it is idempotent and
-/// was not merely answered late. A kept connection that broke says nothing about its replica.
+impl Attempts {
+    /// Whether there is another attempt after the one with `lease`; `leave`: not with the same replica.
+    fn again(&mut self, lease: Lease, leave: bool) -> bool {
+        if leave {
+            self.tried.push(lease.replica().id());
+        }
+        let again = lease.pool().may_retry(self.count, &self.tried, Instant::now());
+        self.before = Some(lease);
+        again
+    }
+}
+
+/// Tells the balancer, and counts.
+fn told(lease: &mut Lease, outcome: Outcome, counted: ReplicaOutcome) {
+    lease.report(outcome, Instant::now());
+    lease.replica().meter().count(counted);
+}
+
+/// Finds a replica that answers. Asked once more: what cannot have arrived; and, if it is idempotent, what may have, what
+/// was answered late while another could be asked, and what was answered with a status that is tried elsewhere.
 async fn ask(
     edge: &Edge,
     session: &mut ServerSession,
     x: &mut Exchange,
-    pool: &Pool,
-    body: ReplayBody,
-    request: http::Request<Full<Bytes>>,
-    silence: Duration,
+    asking: &mut Asking,
+    attempts: &mut Attempts,
 ) -> Result<Asked, Refusal> {
-    let idempotent = request.method().is_idempotent();
-    let (mut request, mut tried) = (Some(request), Vec::<ReplicaId>::new());
-    let (mut attempts, begun) = (0, Instant::now());
+    let idempotent = session.req_header().method.is_idempotent();
     loop {
         x.stage = Stage::Balance;
-        let replica = pool.pick(&tried)?;
+        let mut lease = choose::acquire(x, attempts.before.take(), &attempts.tried).await?;
         x.stage = Stage::Upstream;
-        x.replica = Some(replica.name().clone());
-        attempts += 1;
-        let in_flight = replica.enter();
-        let request = match request.take() {
+        x.replica = Some(lease.replica().name().clone());
+        if let Some(copy) = asking.copy.take() {
+            copy.send();
+        }
+        let patience = choose::patience(x, &lease, attempts.count, &attempts.tried);
+        attempts.count += 1;
+        let request = match asking.request.take() {
             Some(request) => request,
-            None => forward::straight(x, &body)
+            None => forward::straight(x, &asking.body)
                 .ok()
                 .flatten()
                 .ok_or_else(|| Refusal::new(Reason::Internal, "a request that could be written once"))?,
         };
-        let asking = edge.links.ask(replica.address(), request, pool.settings().connect_timeout.0, silence);
-        let error = tokio::select! {
+        let replica = lease.replica().clone();
+        let asked_at = Instant::now();
+        let connect = lease.pool().settings().connect_timeout.0;
+        let asked = tokio::select! {
             biased;
-            asked = asking => match asked {
-                Ok((link, response)) => {
-                    pool.report(&replica, Outcome::Connected);
-                    x.spent.upstream = Some(begun.elapsed());
-                    return Ok(Asked { link, response, _in_flight: in_flight });
-                }
-                Err(error) => error,
-            },
+            asked = edge.links.ask(replica.address(), request, connect, patience.time) => asked,
             why = gone(session) => return Err(Refusal::new(Reason::Aborted, why)),
+            () = replica.death(), if patience.others => Err(AskError::Late),
         };
-        let again = match error {
+        let error = match asked {
+            Ok((link, response)) => {
+                let (status, latency) = (response.status(), asked_at.elapsed());
+                x.spent.upstream = Some(attempts.begun.elapsed());
+                let outcome = Outcome::Answered { status: status.as_u16(), latency };
+                told(&mut lease, outcome, ReplicaOutcome::of(status));
+                let elsewhere = idempotent && lease.pool().settings().retry.statuses.has(status.as_u16());
+                if elsewhere && lease.pool().may_leave(attempts.count - 1, &attempts.tried, &replica) {
+                    // Not this answer, as long as another replica may have a better one.
+                    attempts.tried.push(replica.id());
+                    if lease.pool().may_retry(attempts.count, &attempts.tried, Instant::now()) {
+                        attempts.before = Some(lease);
+                        continue;
+                    }
+                }
+                return Ok(Asked { link, response, lease });
+            }
+            Err(error) => error,
+        };
+        let others = lease.pool().may_leave(0, &attempts.tried, &replica);
+        let (may, leave) = match &error {
             AskError::Connect(_) => {
-                pool.report(&replica, Outcome::ConnectFailed);
-                x.count_replica(ReplicaOutcome::ConnectFailed);
-                tried.push(replica.id());
-                true
+                told(&mut lease, Outcome::ConnectFailed, ReplicaOutcome::ConnectFailed);
+                (true, true)
             }
             AskError::Late => {
-                pool.report(&replica, Outcome::Broken);
-                x.count_replica(ReplicaOutcome::TimedOut);
-                false
+                let after = asked_at.elapsed();
+                told(&mut lease, Outcome::TimedOut { after }, ReplicaOutcome::TimedOut);
+                (patience.short || patience.others && !replica.is_alive(), true)
             }
             AskError::Broken { reused, unsent, .. } => {
-                x.count_replica(ReplicaOutcome::BrokeOff);
-                if !reused {
-                    pool.report(&replica, Outcome::Broken);
-                    tried.push(replica.id());
-                }
-                idempotent || unsent
+                // A kept connection that broke says nothing about its replica, but the others may be as old.
+                let outcome = if *reused { Outcome::Stale } else { Outcome::Broken };
+                told(&mut lease, outcome, ReplicaOutcome::BrokeOff);
+                (idempotent || *unsent, !reused || others)
             }
         };
-        let somebody = || pool.replicas().iter().any(|r| r.is_healthy() && !tried.contains(&r.id()));
-        if !again || attempts > usize::from(pool.settings().max_retries) || !somebody() {
+        if !matches!(error, AskError::Late) {
+            edge.links.forget(replica.address());
+        }
+        if !may || !attempts.again(lease, leave) {
             return Err(failed(&error));
         }
     }

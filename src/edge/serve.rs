@@ -2,17 +2,19 @@
 
 use super::Edge;
 use super::cache_hooks;
+use super::choose;
 use super::conn::Framing;
 use super::forward;
 use super::hooks::{ADMITTED, Context, Slot};
-use super::relay::{self, Stalls};
+use super::mirror::Copy;
+use super::relay::{self, Asking, Stalls};
 use super::respond::{self, Answer};
 use super::session::{Admitted as AdmittedSession, GiveBack, Hold, ReplayBody, Returned};
 use super::tunnel;
 use crate::audit::Stage;
 use crate::balance::Outcome;
 use crate::facts::Connection;
-use crate::gate::{self, Body, Exchange, Held, Judging, RequestLine};
+use crate::gate::{self, Body, Exchange, Held, RequestLine};
 use crate::request::{Head, Request, wire};
 use crate::telemetry::ReplicaOutcome;
 use crate::verdict::{Reason, Refusal};
@@ -262,11 +264,14 @@ async fn proxy(
         }
         Held::Streaming { at_most } => (ReplayBody::Streaming, at_most),
     };
-    if relay::takes(&mut session, &body)
-        && let Some(cache) = cache_hooks::apart(&x)
-    {
+    let at_hand = relay::takes(&mut session, &body);
+    let copy = Copy::of(&x, at_hand.then_some(&body));
+    if at_hand && let Some(cache) = cache_hooks::apart(&x) {
         match forward::straight(&x, &body) {
-            Ok(Some(request)) => return Box::pin(relay::relay(edge, session, x, body, request, cache, stalls)).await,
+            Ok(Some(request)) => {
+                let asking = Asking { body, request: Some(request), copy };
+                return Box::pin(relay::relay(edge, session, x, asking, cache, stalls)).await;
+            }
             Ok(None) => {}
             Err(e) => return refuse(edge, session, x, Refusal::new(Reason::Internal, e.to_string())).await,
         }
@@ -280,19 +285,7 @@ async fn proxy(
     }
     let load = (edge.gate.kept().load.clone(), x.snapshot.config.document.overload.clone());
     let (hold, back, give_back) = (Hold::default(), Slot::default(), GiveBack::default());
-    let context = Context {
-        x: Some(x),
-        back: back.clone(),
-        hold: hold.clone(),
-        judging: Judging::default(),
-        tried: Vec::new(),
-        attempts: 0,
-        replica: None,
-        asked: None,
-        streamed: 0,
-        at_most,
-        cache: Default::default(),
-    };
+    let context = Context { x: Some(x), back: back.clone(), hold: hold.clone(), copy, at_most, ..Context::empty() };
     let custom = AdmittedSession::new(session, head, body, hold, give_back.clone(), edge.stop.clone(), load);
     let served = edge.proxy.process_new_http(ServerSession::new_custom(Box::new(custom)), &edge.stop);
     ADMITTED.scope(Cell::new(Some(context)), served).await;
@@ -309,43 +302,48 @@ async fn proxy(
 /// Opens a WebSocket tunnel for an admitted handshake, or relays what the replica says instead.
 async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<Exchange>, early: Bytes) -> After {
     let snapshot = x.snapshot.clone();
-    let pool = snapshot.pool.clone();
-    let mut tried = Vec::new();
-    let (replica, opened) = loop {
+    let (mut tried, mut before) = (Vec::new(), None);
+    let (mut lease, opened, asked) = loop {
         x.stage = Stage::Balance;
-        let replica = match pool.pick(&tried) {
-            Ok(replica) => replica,
+        let mut lease = match choose::acquire(&x, before.take(), &tried).await {
+            Ok(lease) => lease,
             Err(refusal) => return refuse(edge, session, x, refusal).await,
         };
         x.stage = Stage::Upstream;
-        x.replica = Some(replica.name().clone());
+        x.replica = Some(lease.replica().name().clone());
         let head = match forward::handshake(&x) {
             Ok(head) => head,
             Err(e) => return refuse(edge, session, x, Refusal::new(Reason::Internal, e.to_string())).await,
         };
-        let settings = pool.settings();
+        let settings = lease.pool().settings();
+        let (connect, answer) = (settings.connect_timeout.0, settings.read_timeout.0);
         let asked = Instant::now();
-        let opened = tunnel::open(replica.address(), head, settings.connect_timeout.0, settings.read_timeout.0).await;
+        let opened = tunnel::open(lease.replica().address(), head, connect, answer).await;
         match opened {
             Err(tunnel::TunnelError::Connect(e)) => {
-                pool.report(&replica, Outcome::ConnectFailed);
-                x.count_replica(ReplicaOutcome::ConnectFailed);
-                tried.push(replica.id());
-                if tried.len() > usize::from(settings.max_retries) {
+                lease.report(Outcome::ConnectFailed, Instant::now());
+                lease.replica().meter().count(ReplicaOutcome::ConnectFailed);
+                tried.push(lease.replica().id());
+                if !lease.pool().may_retry(tried.len(), &tried, Instant::now()) {
                     let refusal = Refusal::new(Reason::UpstreamFailed, e.to_string());
                     return refuse(edge, session, x, refusal).await;
                 }
+                before = Some(lease);
             }
             other => {
                 x.spent.upstream = Some(asked.elapsed());
-                break (replica, other);
+                break (lease, other, asked);
             }
         }
     };
-    let in_flight = replica.enter();
+    let mut answered = |status: http::StatusCode| {
+        let outcome = Outcome::Answered { status: status.as_u16(), latency: asked.elapsed() };
+        lease.report(outcome, Instant::now());
+        lease.replica().meter().count(ReplicaOutcome::of(status));
+    };
     let after = match opened {
         Ok(tunnel::Opened::Tunnel(mut headers, upstream)) => {
-            x.count_replica(ReplicaOutcome::Answered);
+            answered(http::StatusCode::SWITCHING_PROTOCOLS);
             if let Err(refusal) = gate::release_head(&mut x, 101, &headers, true) {
                 return refuse(edge, session, x, refusal).await;
             }
@@ -374,20 +372,23 @@ async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<E
             After::Close
         }
         Ok(tunnel::Opened::Plain(response)) => {
-            x.count_replica(ReplicaOutcome::of(response.status()));
+            answered(response.status());
             relay(edge, session, x, response).await
         }
         Err(e) => {
-            pool.report(&replica, Outcome::Broken);
-            let (reason, outcome) = match e {
-                tunnel::TunnelError::Timeout => (Reason::UpstreamTimeout, ReplicaOutcome::TimedOut),
-                _ => (Reason::UpstreamFailed, ReplicaOutcome::BrokeOff),
+            let after = asked.elapsed();
+            let (reason, outcome, counted) = match e {
+                tunnel::TunnelError::Timeout => {
+                    (Reason::UpstreamTimeout, Outcome::TimedOut { after }, ReplicaOutcome::TimedOut)
+                }
+                _ => (Reason::UpstreamFailed, Outcome::Broken, ReplicaOutcome::BrokeOff),
             };
-            x.count_replica(outcome);
+            lease.report(outcome, Instant::now());
+            lease.replica().meter().count(counted);
             refuse(edge, session, x, Refusal::new(reason, e.to_string())).await
         }
     };
-    drop(in_flight);
+    drop(lease);
     after
 }
 

@@ -122,6 +122,11 @@ impl Admitted {
                 HttpTask::Header(head, false) if self.hold.is_set() && !head.status.is_informational() => {
                     self.held_head = Some(head);
                 }
+                HttpTask::Header(head, end) if !head.status.is_informational() => {
+                    // One that was held is of an attempt before this one.
+                    self.held_head = None;
+                    out.push(HttpTask::Header(head, end));
+                }
                 HttpTask::Body(data, false) if data.as_ref().is_none_or(Bytes::is_empty) => {}
                 HttpTask::Failed(e) => {
                     // The head never left: the caller can still answer properly.

@@ -8,7 +8,7 @@ use crate::limit::InFlight;
 use crate::policy::Route;
 use crate::request::Request;
 use crate::snapshot::Snapshot;
-use crate::telemetry::{CacheStatus, ReplicaOutcome};
+use crate::telemetry::CacheStatus;
 use crate::verdict::{Action, Mode, Quota, Refusal};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -184,13 +184,6 @@ impl Exchange {
             self.findings.push(Finding { stage: self.stage, reason, detail, enforced: true });
         }
         self.refusal.get_or_insert(refusal)
-    }
-
-    /// Counts how the replica asked last treated this attempt.
-    pub fn count_replica(&self, outcome: ReplicaOutcome) {
-        if let Some(meter) = self.replica.as_ref().and_then(|name| self.snapshot.meters.replicas.get(name)) {
-            meter.count(outcome);
-        }
     }
 
     /// The version it came in.

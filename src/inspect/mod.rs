@@ -12,7 +12,7 @@ mod rules;
 mod settings;
 
 pub use rules::{Loaded, load as load_rules, load_with as load_rules_with};
-pub use settings::{Engine, OnBudget, Settings, ShadowSettings, Share};
+pub use settings::{Engine, OnBudget, Settings, ShadowSettings};
 
 use crate::facts::{ClientAddr, Connection, RequestId};
 use crate::fault::Fault;

@@ -1,8 +1,8 @@
 //! The `[waf]` section: which rules run, over how much of a request and a response.
 
-use crate::units::{self, ByteSize};
+use crate::units::{self, ByteSize, Share};
 use crate::verdict::Mode;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::path::PathBuf;
 
 /// What the `[waf]` section says. Relative paths are relative to the configuration file.
@@ -65,48 +65,6 @@ pub struct ShadowSettings {
 
 fn given<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<PathBuf>>, D::Error> {
     units::list(input).map(Some)
-}
-
-/// A share of requests, from 0 to 1, in steps of a millionth.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share(u32);
-
-/// What [`Share`] counts in.
-const MILLION: u32 = 1_000_000;
-
-impl Share {
-    /// Whether a request is among them; `dice` is drawn anew for each, over the whole range of `u32`.
-    pub fn takes(self, dice: u32) -> bool {
-        (u64::from(dice) * u64::from(MILLION)) >> 32 < u64::from(self.0)
-    }
-
-    /// Whether it is none.
-    pub fn is_none(self) -> bool {
-        self.0 == 0
-    }
-
-    /// From 0 to 1.
-    pub fn value(self) -> f64 {
-        f64::from(self.0) / f64::from(MILLION)
-    }
-}
-
-impl<'de> Deserialize<'de> for Share {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let share = f64::deserialize(input)?;
-        if !(0.0..=1.0).contains(&share) {
-            return Err(serde::de::Error::custom(format!("{share} is no share; write a number from 0.0 to 1.0")));
-        }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a million")]
-        let millionths = (share * f64::from(MILLION)).round() as u32;
-        Ok(Self(millionths))
-    }
-}
-
-impl Serialize for Share {
-    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
-        output.serialize_f64(self.value())
-    }
 }
 
 impl Settings {

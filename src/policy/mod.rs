@@ -13,7 +13,7 @@ pub mod openapi;
 mod route;
 mod settings;
 
-pub use route::{Route, RouteSettings};
+pub use route::{MirrorSettings, Route, RouteSettings, SplitBy, SplitSettings};
 pub use settings::Settings;
 
 use crate::facts::RouteName;
@@ -212,6 +212,17 @@ mod tests {
             RouteSettings { response_timeout: Some(Span::secs(0)), ..entry("k", "/k") },
             entry("default", "/x"),
             RouteSettings { websocket: true, methods: vec!["POST".into()], ..entry("l", "/l") },
+            RouteSettings {
+                pool: Some("a".into()),
+                split: vec![SplitSettings { pool: "a".into(), weight: 0 }],
+                mirror: Some(MirrorSettings {
+                    pool: "a".into(),
+                    share: crate::units::Share::percent(1),
+                    max_body: ByteSize::kib(1),
+                    max_in_flight: 0,
+                }),
+                ..entry("m", "/m")
+            },
         ])
         .unwrap_err();
         let keys: Vec<String> =
@@ -231,6 +242,9 @@ mod tests {
             "[11].response_timeout",
             "[12].path",
             "[13].websocket",
+            "[14].pool",
+            "[14].split",
+            "[14].mirror.max_in_flight",
         ];
         assert_eq!(keys, want, "{faults:#?}");
         assert!(faults.iter().all(|fault| !fault.mend.is_empty()));
@@ -243,7 +257,8 @@ mod tests {
             route: Vec<RouteSettings>,
         }
         let text = "[[route]]\nname = 'mcp'\npath = '/mcp'\nstream = true\ncache = false\nmax_body = '1MiB'\n\
-                    response_timeout = '5m'\nmethods = ['GET', 'POST', 'DELETE']\nlimit = 'agents'\n";
+                    response_timeout = '5m'\nsplit = [{ pool = 'a', weight = 9 }, { pool = 'b', weight = 1 }]\n\
+                    split_by = 'request'\nmirror = { pool = 'b', share = 0.1 }\nmethods = ['GET', 'POST', 'DELETE']\nlimit = 'agents'\n";
         let file: File = toml::from_str(text).unwrap();
         let policy = Policy::build(&file.route).unwrap();
         let route = policy.find("/mcp");

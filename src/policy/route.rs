@@ -3,7 +3,7 @@
 use super::DEFAULT;
 use crate::facts::{Priority, RouteName};
 use crate::fault::Fault;
-use crate::units::{ByteSize, Span};
+use crate::units::{ByteSize, Share, Span};
 use http::Method;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -46,6 +46,70 @@ pub struct RouteSettings {
     pub websocket: bool,
     /// Who is served when not everybody can be.
     pub priority: Priority,
+    /// The pool its requests go to. Unset: the default one, `[upstream]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Several pools instead, by weight.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub split: Vec<SplitSettings>,
+    /// What decides between them.
+    #[serde(skip_serializing_if = "SplitBy::is_user")]
+    pub split_by: SplitBy,
+    /// A pool that gets copies of requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorSettings>,
+}
+
+/// One pool of a split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitSettings {
+    /// The pool.
+    pub pool: String,
+    /// Its share, as part of the weights of all.
+    pub weight: u32,
+}
+
+/// What decides between the pools of a split.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitBy {
+    /// The user, else the client's address: who is in one pool stays there.
+    #[default]
+    User,
+    /// Each request is drawn anew.
+    Request,
+}
+
+impl SplitBy {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_user(&self) -> bool {
+        *self == Self::User
+    }
+}
+
+/// A route's `mirror`: copies of admitted requests go to another pool, whose answers are thrown away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MirrorSettings {
+    /// The pool.
+    pub pool: String,
+    /// Of how many requests, from 0.0 to 1.0.
+    pub share: Share,
+    /// Largest body copied; requests with a larger one are not.
+    #[serde(default = "mirrored_body")]
+    pub max_body: ByteSize,
+    /// Copies under way at once; what is due beyond is dropped.
+    #[serde(default = "mirrored_at_once")]
+    pub max_in_flight: u32,
+}
+
+fn mirrored_body() -> ByteSize {
+    ByteSize::kib(64)
+}
+
+fn mirrored_at_once() -> u32 {
+    64
 }
 
 impl Default for RouteSettings {
@@ -64,6 +128,10 @@ impl Default for RouteSettings {
             response_timeout: None,
             websocket: false,
             priority: Priority::Normal,
+            pool: None,
+            split: Vec::new(),
+            split_by: SplitBy::default(),
+            mirror: None,
         }
     }
 }
@@ -120,6 +188,15 @@ impl RouteSettings {
         if self.websocket && !self.methods.iter().any(|method| method == "GET") {
             let what = "a WebSocket opens with GET, which the route does not take".into();
             fault("websocket".into(), what, "add GET to the methods");
+        }
+        if self.pool.is_some() && !self.split.is_empty() {
+            fault("pool".into(), "the route has a split too".into(), "keep pool or split");
+        }
+        if !self.split.is_empty() && self.split.iter().all(|part| part.weight == 0) {
+            fault("split".into(), "nobody has a share".into(), "give one of them a weight above zero");
+        }
+        if self.mirror.as_ref().is_some_and(|mirror| mirror.max_in_flight == 0) {
+            fault("mirror.max_in_flight".into(), "no copy could be made".into(), "write 1 or more, or remove mirror");
         }
         faults
     }

@@ -1,8 +1,6 @@
 //! Handles that were resolved beforehand, so that recording on the request path hashes and locks nothing.
 
-use super::labels::{
-    AuditOutcome, Label, LimitDecision, ReplicaOutcome, STATUSES, ShedCause, status_slot, status_text,
-};
+use super::labels::{AuditOutcome, Label, LimitDecision, STATUSES, ShedCause, status_slot, status_text};
 use crate::verdict::Action;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 use std::marker::PhantomData;
@@ -149,25 +147,6 @@ impl RuleMetrics {
         if let Ok(slot) = self.0.ids.binary_search(&id) {
             self.0.hits.count(slot, |family| family.with_label_values(&[id.to_string()]));
         }
-    }
-}
-
-/// One replica's health and how it treated requests. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct ReplicaMetrics {
-    pub(super) healthy: IntGauge,
-    pub(super) requests: By<ReplicaOutcome, IntCounter>,
-}
-
-impl ReplicaMetrics {
-    /// Says whether the replica gets requests.
-    pub fn healthy(&self, healthy: bool) {
-        self.healthy.set(i64::from(healthy));
-    }
-
-    /// Counts one forwarded request.
-    pub fn count(&self, outcome: ReplicaOutcome) {
-        self.requests.count(outcome);
     }
 }
 

@@ -106,6 +106,64 @@ labels! {
         TimedOut = "timed_out",
     }
 
+    /// Why a replica was ejected.
+    EjectionCause {
+        /// Failures in a row.
+        Consecutive = "consecutive",
+        /// Too many failures among its answers.
+        FailureRate = "failure_rate",
+        /// Answers many times slower than the others'.
+        Latency = "latency",
+        /// It failed the trial at the end of an ejection.
+        Trial = "trial",
+    }
+
+    /// What became of a request that met only busy replicas.
+    QueueOutcome {
+        /// It waited and got one.
+        Served = "served",
+        /// It waited for as long as it may, and got 503.
+        TimedOut = "timed_out",
+        /// Too many waited already: 503 at once.
+        Full = "full",
+    }
+
+    /// What became of a request that could be sent again.
+    RetryOutcome {
+        /// It was.
+        Retried = "retried",
+        /// The budget was spent.
+        OverBudget = "over_budget",
+        /// It had been sent as often as it may.
+        Exhausted = "exhausted",
+        /// There was nobody else to ask.
+        Nobody = "nobody",
+    }
+
+    /// What became of the copy of a request.
+    MirrorOutcome {
+        /// Sent and answered, however.
+        Answered = "answered",
+        /// Not sent, or not answered.
+        Failed = "failed",
+        /// Not sent: too many were under way.
+        Busy = "busy",
+        /// Not sent: its body was too large, or not held.
+        TooLarge = "too_large",
+    }
+
+    /// What a look at where replicas are found brought.
+    DiscoveryOutcome {
+        /// Other replicas.
+        Changed = "changed",
+        /// The same.
+        Unchanged = "unchanged",
+        /// No answer, or one that cannot be read: the last good set stays.
+        Failed = "failed",
+        /// Nobody: the last good set stays.
+        Empty = "empty",
+    }
+
     /// How a TLS handshake ended.
     HandshakeOutcome {
         /// Completed.
@@ -315,6 +373,11 @@ mod tests {
         slots_agree::<ReputationDecision>();
         slots_agree::<CacheStatus>();
         slots_agree::<ReplicaOutcome>();
+        slots_agree::<EjectionCause>();
+        slots_agree::<QueueOutcome>();
+        slots_agree::<RetryOutcome>();
+        slots_agree::<MirrorOutcome>();
+        slots_agree::<DiscoveryOutcome>();
         slots_agree::<HandshakeOutcome>();
         slots_agree::<ProxyOutcome>();
         slots_agree::<AuditOutcome>();

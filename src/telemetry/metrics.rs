@@ -1,12 +1,11 @@
 //! The registry: every metric of the project, with its name, help and labels.
 
+use super::balance::BalanceMetrics;
 use super::handles::{
-    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, LoadMetrics, ReplicaMetrics, RouteMetrics,
-    RuleMetrics, Seconds,
+    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, LoadMetrics, RouteMetrics, RuleMetrics, Seconds,
 };
 use super::labels::{
-    CacheStatus, HandshakeOutcome, Label, ProxyOutcome, ReloadOutcome, ReplicaOutcome, ReputationDecision,
-    ShadowOutcome, WafPhase,
+    CacheStatus, HandshakeOutcome, Label, ProxyOutcome, ReloadOutcome, ReputationDecision, ShadowOutcome, WafPhase,
 };
 use crate::facts::RouteName;
 use crate::verdict::{Mode, Reason};
@@ -14,10 +13,10 @@ use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Error, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Error, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 /// 0.1 ms to 60 s: from a cached answer to an agent that thinks.
@@ -70,7 +69,7 @@ pub struct Described {
 }
 
 /// Makes and registers metrics, and remembers what it made.
-struct Book {
+pub(super) struct Book {
     registry: Registry,
     entries: Vec<Described>,
 }
@@ -91,7 +90,7 @@ impl Book {
         self.add(Kind::Counter, IntCounter::new(name, help))
     }
 
-    fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
+    pub(super) fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
         self.add(Kind::Counter, IntCounterVec::new(Opts::new(name, help), labels))
     }
 
@@ -103,8 +102,12 @@ impl Book {
         self.add(Kind::Gauge, Gauge::new(name, help))
     }
 
-    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
+    pub(super) fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
         self.add(Kind::Gauge, IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    pub(super) fn float_gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, Error> {
+        self.add(Kind::Gauge, GaugeVec::new(Opts::new(name, help), labels))
     }
 
     fn seconds(&mut self, name: &str, help: &str, buckets: &[f64]) -> Result<Seconds, Error> {
@@ -137,9 +140,6 @@ pub struct Metrics {
     limit_decisions: IntCounterVec,
     limit_keys: IntGaugeVec,
     limit_overflows: IntCounterVec,
-    replica_healthy: IntGaugeVec,
-    replica_requests: IntCounterVec,
-    replica_names: Mutex<HashSet<String>>,
     connections: IntGaugeVec,
     connections_accepted: IntCounterVec,
     connections_refused: IntCounterVec,
@@ -172,6 +172,8 @@ pub struct Metrics {
     pub reloads: By<ReloadOutcome, IntCounter>,
     /// WebSocket tunnels open now.
     tunnels: IntGauge,
+    /// Pools and replicas.
+    pub balance: BalanceMetrics,
     /// Bytes of bodies held in memory for inspection; whoever holds adds, and subtracts when done.
     pub held_bytes: IntGauge,
     /// How loaded the gate is; handed to the stage that sheds.
@@ -253,13 +255,7 @@ impl Metrics {
             b.counters("gatehouse_cache_requests_total", "What the response cache did for requests.", &["status"])?;
         let cache_bytes = b.gauge("gatehouse_cache_bytes", "Memory taken by stored responses.")?;
         let cache_entries = b.gauge("gatehouse_cache_entries", "Stored responses.")?;
-        let replica_healthy =
-            b.gauges("gatehouse_replica_healthy", "1 while the replica gets requests, else 0.", &["replica"])?;
-        let replica_requests = b.counters(
-            "gatehouse_replica_requests_total",
-            "Requests forwarded to a replica, by how it treated them; each attempt counts.",
-            &["replica", "outcome"],
-        )?;
+        let balance = BalanceMetrics::new(b)?;
         let connections = b.gauges("gatehouse_connections", "Connections open now, by listener.", &["listener"])?;
         let connections_accepted =
             b.counters("gatehouse_connections_total", "Connections accepted, by listener.", &["listener"])?;
@@ -355,9 +351,7 @@ impl Metrics {
             limit_decisions,
             limit_keys,
             limit_overflows,
-            replica_healthy,
-            replica_requests,
-            replica_names: Mutex::default(),
+            balance,
             connections,
             connections_accepted,
             connections_refused,
@@ -446,29 +440,6 @@ impl Metrics {
         ConnectionGuard::count(&self.tunnels)
     }
 
-    /// The handle of a replica, by its name or address in the configuration.
-    pub fn replica(&self, replica: &str) -> ReplicaMetrics {
-        self.replica_names.lock().insert(replica.to_owned());
-        ReplicaMetrics {
-            healthy: self.replica_healthy.with_label_values(&[replica]),
-            requests: By::new(|outcome| self.replica_requests.with_label_values(&[replica, outcome])),
-        }
-    }
-
-    /// Ends the series of all replicas but these, after a reload.
-    pub fn keep_replicas(&self, names: &[&str]) {
-        self.replica_names.lock().retain(|known| {
-            let keep = names.contains(&known.as_str());
-            if !keep {
-                let _ = self.replica_healthy.remove_label_values(&[known]);
-                for outcome in ReplicaOutcome::ALL {
-                    let _ = self.replica_requests.remove_label_values(&[known.as_str(), outcome.as_str()]);
-                }
-            }
-            keep
-        });
-    }
-
     /// The handle of a listener, by its name or address in the configuration.
     pub fn listener(&self, listener: &str) -> ListenerMetrics {
         ListenerMetrics {
@@ -537,7 +508,9 @@ fn unix_seconds(at: SystemTime) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{LimitDecision, ReputationDecision};
+    use crate::telemetry::{
+        DiscoveryOutcome, EjectionCause, LimitDecision, MirrorOutcome, QueueOutcome, ReplicaOutcome, RetryOutcome,
+    };
     use crate::verdict::Action;
     use std::time::Duration;
 
@@ -590,6 +563,11 @@ mod tests {
         check::<ReputationDecision>("gatehouse_reputation_decisions_total", "decision");
         check::<CacheStatus>("gatehouse_cache_requests_total", "status");
         check::<ReplicaOutcome>("gatehouse_replica_requests_total", "outcome");
+        check::<EjectionCause>("gatehouse_replica_ejections_total", "cause");
+        check::<QueueOutcome>("gatehouse_pool_queue_total", "outcome");
+        check::<RetryOutcome>("gatehouse_pool_retries_total", "outcome");
+        check::<MirrorOutcome>("gatehouse_pool_mirrored_total", "outcome");
+        check::<DiscoveryOutcome>("gatehouse_pool_discovery_total", "outcome");
         check::<HandshakeOutcome>("gatehouse_handshakes_total", "outcome");
         check::<ProxyOutcome>("gatehouse_proxy_headers_total", "outcome");
         check::<crate::telemetry::AuditOutcome>("gatehouse_audit_events_total", "outcome");
@@ -617,8 +595,9 @@ mod tests {
         m.waf_seconds.observe(WafPhase::RequestBody, Duration::from_micros(30));
         m.refusal(Reason::RequestRules(406), Mode::Detect);
         m.limit("default").count(LimitDecision::Refuse);
-        m.replica("127.0.0.1:8181").healthy(true);
-        m.replica("127.0.0.1:8181").count(ReplicaOutcome::Answered);
+        let replica = m.balance.replica("default", "127.0.0.1:8181");
+        replica.state(true, 3, Some(0.25));
+        replica.count(ReplicaOutcome::Answered);
         m.certificates([("localhost", SystemTime::UNIX_EPOCH + Duration::from_secs(9))]);
         m.config_loaded(SystemTime::UNIX_EPOCH + Duration::from_secs(7));
         let text = m.render();
@@ -632,8 +611,9 @@ mod tests {
             r#"gatehouse_refusals_total{mode="detect",reason="request_rules"} 1"#,
             r#"gatehouse_refusals_total{mode="enforce",reason="request_rules"} 0"#,
             r#"gatehouse_limit_decisions_total{decision="refuse",policy="default"} 1"#,
-            r#"gatehouse_replica_healthy{replica="127.0.0.1:8181"} 1"#,
-            r#"gatehouse_replica_requests_total{outcome="answered",replica="127.0.0.1:8181"} 1"#,
+            r#"gatehouse_replica_healthy{pool="default",replica="127.0.0.1:8181"} 1"#,
+            r#"gatehouse_replica_latency_seconds{pool="default",replica="127.0.0.1:8181"} 0.25"#,
+            r#"gatehouse_replica_requests_total{outcome="answered",pool="default",replica="127.0.0.1:8181"} 1"#,
             r#"gatehouse_certificate_expiry_timestamp_seconds{name="localhost"} 9"#,
             "gatehouse_config_loaded_timestamp_seconds 7",
             concat!("gatehouse_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
@@ -665,9 +645,9 @@ mod tests {
     #[test]
     fn replicas_and_certificates_that_are_gone_have_no_series() {
         let m = Metrics::new().unwrap();
-        m.replica("a").healthy(true);
-        m.replica("b").healthy(false);
-        m.keep_replicas(&["b"]);
+        m.balance.replica("default", "a").state(true, 0, None);
+        m.balance.replica("default", "b").state(false, 0, None);
+        m.balance.keep_replicas(&[("default".to_owned(), "b".to_owned())].into());
         m.certificates([("x", SystemTime::UNIX_EPOCH)]);
         m.certificates([("y", SystemTime::UNIX_EPOCH)]);
         let text = m.render();

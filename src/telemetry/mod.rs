@@ -10,18 +10,20 @@
 //!
 //! Recording cannot fail. Names follow the Prometheus conventions (base units, `_total` for counters).
 
+mod balance;
 mod handles;
 mod labels;
 mod log;
 mod metrics;
 
+pub use balance::{BalanceMetrics, PoolMetrics, ReplicaMetrics};
 pub use handles::{
-    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, LoadMetrics, ReplicaMetrics, RouteMetrics,
-    RuleMetrics, Seconds,
+    AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, LoadMetrics, RouteMetrics, RuleMetrics, Seconds,
 };
 pub use labels::{
-    AuditOutcome, CacheStatus, HandshakeOutcome, Label, LimitDecision, ProxyOutcome, ReloadOutcome, ReplicaOutcome,
-    ReputationDecision, ShadowOutcome, ShedCause, WafPhase,
+    AuditOutcome, CacheStatus, DiscoveryOutcome, EjectionCause, HandshakeOutcome, Label, LimitDecision, MirrorOutcome,
+    ProxyOutcome, QueueOutcome, ReloadOutcome, ReplicaOutcome, ReputationDecision, RetryOutcome, ShadowOutcome,
+    ShedCause, WafPhase,
 };
 pub use log::{LogFormat, LogSettings, init};
 pub use metrics::{Described, Kind, Metrics};

@@ -25,6 +25,7 @@ mod hold;
 mod limits;
 mod malformed;
 mod opening;
+mod outages;
 mod policy;
 mod reload;
 mod rules;

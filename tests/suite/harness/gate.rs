@@ -31,7 +31,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Starts a gate in front of `replicas`; `more` is put at the end of its configuration.
+    /// Starts a gate in front of `replicas`; `more` is put at the end of its configuration, what stands before its first
+    /// section into `[upstream]`.
     pub(crate) async fn start(replicas: &[SocketAddr], more: &str) -> Self {
         Self::start_with(replicas, more, |_| {}).await
     }
@@ -42,6 +43,8 @@ impl Gate {
         let [tls, plain, admin] =
             [free_port(), free_port(), free_port()].map(|p| SocketAddr::from(([127, 0, 0, 1], p)));
         let list: Vec<String> = replicas.iter().map(ToString::to_string).collect();
+        let sections = if more.starts_with('[') { 0 } else { more.find("\n[").map_or(more.len(), |at| at + 1) };
+        let (upstream, more) = more.split_at(sections);
         let own = |section: &str| if more.contains(&format!("[{section}]")) { "" } else { "enabled = false\n" };
         let section = |name: &str| {
             if more.contains(&format!("[{name}]")) { String::new() } else { format!("[{name}]\n{}", own(name)) }
@@ -51,7 +54,7 @@ impl Gate {
              [[listener]]\naddress = \"{tls}\"\n\
              [[listener]]\naddress = \"{plain}\"\ntls = false\nplain = \"serve\"\n\
              [admin]\naddress = \"{admin}\"\n\
-             [upstream]\nreplicas = \"{}\"\n{}{}{}\n{more}\n",
+             [upstream]\nreplicas = \"{}\"\n{upstream}\n{}{}{}\n{more}\n",
             list.join(","),
             if more.contains("[upstream.health]") { "" } else { "[upstream.health]\nenabled = false\n" },
             section("limits"),

@@ -48,6 +48,8 @@ pub(crate) enum Answer {
     BreaksOff,
     /// Closes without a word.
     Closes,
+    /// Resets the connection.
+    Resets,
     /// These bytes as they are; the connection stays open.
     Raw(Vec<u8>),
     /// These bytes as they are, then the end.
@@ -210,6 +212,11 @@ async fn reply(stream: &mut TcpStream, answer: Answer, request: &Seen, is_head: 
             None
         }
         Answer::Closes => None,
+        Answer::Resets => {
+            // With no time to linger, closing sends RST.
+            socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).ok()?;
+            None
+        }
         Answer::Raw(bytes) => stream.write_all(&bytes).await.ok(),
         Answer::RawThenCloses(bytes) => {
             stream.write_all(&bytes).await.ok()?;

@@ -1,0 +1,103 @@
+//! From an exchange to the replica that gets it: what the balancer is told, and how the base is to connect.
+
+use crate::balance::{Ask, HashBy, Lease, ReplicaId, hash};
+use crate::gate::Exchange;
+use crate::verdict::Refusal;
+use http::{HeaderValue, header};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::ErrorType;
+use std::time::{Duration, Instant};
+
+/// An answer that was put back so that another replica is tried.
+pub(super) const ANSWERED: ErrorType = ErrorType::Custom("AnsweredElsewhere");
+
+/// A replica for an exchange; the first one decides the pool, which `before` (the attempt before, let go of here)
+/// keeps.
+///
+/// # Errors
+/// As [`crate::balance::Pool::acquire`].
+pub(super) async fn acquire(x: &Exchange, before: Option<Lease>, tried: &[ReplicaId]) -> Result<Lease, Refusal> {
+    let pool = match before {
+        Some(lease) => lease.pool().clone(),
+        None => {
+            let traffic = x.route.as_ref().and_then(|route| x.snapshot.traffic.get(route.index));
+            let user = || hash(x.user.to_string().as_bytes());
+            traffic.map_or_else(|| x.snapshot.pools.default(), |traffic| traffic.pool(user, rand::random())).clone()
+        }
+    };
+    let settings = pool.settings();
+    let ask = Ask {
+        now: Instant::now(),
+        tried,
+        key: if settings.hashes() { key(x, &settings.hash_by) } else { 0 },
+        cookie: cookie(x),
+        idempotent: x.request.as_ref().is_some_and(|request| request.method().is_idempotent()),
+        dice: rand::random(),
+    };
+    pool.acquire(ask).await
+}
+
+fn key(x: &Exchange, by: &HashBy) -> u64 {
+    let by_header = match by {
+        HashBy::Header(name) => x.headers.get(name).map(HeaderValue::as_bytes),
+        HashBy::User | HashBy::Address => None,
+    };
+    match (by_header, by) {
+        (Some(value), _) => hash(value),
+        (None, HashBy::User) => hash(x.user.to_string().as_bytes()),
+        (None, _) => hash(x.client.ip().to_string().as_bytes()),
+    }
+}
+
+/// The `Cookie` field, whose pieces HTTP/2 clients may send apart (RFC 9113 section 8.2.3).
+fn cookie(x: &Exchange) -> Option<&[u8]> {
+    let joined = x.request.as_ref().and_then(|request| request.joined_cookie());
+    joined.or_else(|| x.headers.get(header::COOKIE)).map(HeaderValue::as_bytes)
+}
+
+/// The `Set-Cookie` that keeps the client with this replica, if one is needed.
+pub(super) fn set_cookie(x: &Exchange, lease: &Lease) -> Option<String> {
+    lease.set_cookie(cookie(x))
+}
+
+/// How long a response head is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From when the connection stands.
+    pub(super) time: Duration,
+    /// Whether that is less than the whole time, because another replica could be asked instead; then a replica that is
+    /// found dead is not waited for either.
+    pub(super) short: bool,
+    /// Whether another replica could be asked at all.
+    pub(super) others: bool,
+}
+
+/// How long a replica's response head is waited for.
+pub(super) fn patience(x: &Exchange, lease: &Lease, attempts: usize, tried: &[ReplicaId]) -> Patience {
+    let (pool, replica) = (lease.pool(), lease.replica());
+    let settings = pool.settings();
+    let own = x.route.as_ref().and_then(|route| route.response_timeout);
+    let whole = own.unwrap_or(settings.read_timeout.0);
+    let idempotent = x.request.as_ref().is_some_and(|request| request.method().is_idempotent());
+    let others = idempotent && pool.may_leave(attempts, tried, replica);
+    let per_try = settings.retry.per_try_timeout.0;
+    let short = others && own.is_none() && !per_try.is_zero() && per_try < whole;
+    Patience { time: if short { per_try } else { whole }, short, others }
+}
+
+/// How the base connects, and how long the response head is waited for.
+pub(super) fn peer(x: &Exchange, lease: &Lease, attempts: usize, tried: &[ReplicaId]) -> (HttpPeer, Patience) {
+    let (settings, replica) = (lease.pool().settings(), lease.replica());
+    let patience = patience(x, lease, attempts, tried);
+    let mut peer = HttpPeer::new(replica.address(), false, String::new());
+    peer.group_key = u64::from(replica.epoch());
+    let options = &mut peer.options;
+    options.connection_timeout = Some(settings.connect_timeout.0);
+    options.total_connection_timeout = Some(settings.connect_timeout.0);
+    options.write_timeout = Some(settings.write_timeout.0);
+    options.idle_timeout = Some(settings.idle_timeout.0);
+    // The base's limit is for pauses; what is said of heads is kept by alarms, unless it is less than theirs.
+    let own = x.route.as_ref().and_then(|route| route.response_timeout).unwrap_or_default();
+    options.read_timeout = Some(own.max(settings.read_timeout.0));
+    (peer, patience)
+}
