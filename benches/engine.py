@@ -173,7 +173,8 @@ def compare(args, work):
             logs.append(math.log(a / b))
             print(f"{kind:14}{a:16.0f}{b:12.1f}{a / b:8.1f}", flush=True)
         print(f"{'geometric mean':42}{math.exp(statistics.mean(logs)):8.1f}   least {math.exp(min(logs)):.1f}")
-        print(f"{head['rules']} rules loaded and compiled in {head['load_ms']:.0f} ms, {head['rss_mib']:.0f} MiB resident")
+        print(f"{head['rules']} rules loaded and compiled in {head['load_ms']:.0f} ms, {head['rss_mib']:.0f} MiB resident, "
+              f"{head['screens_mib']:.1f} MiB of it automata and tables")
 
 
 def hostile(length):

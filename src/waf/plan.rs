@@ -15,7 +15,7 @@
 use crate::byteset::ByteSet;
 use crate::operator::{GROUPS, Operator};
 use crate::ruleset::{ChainId, Effect, Link, Rule, Ruleset, Target, TxName};
-use crate::screen::{Checks, Screen};
+use crate::screen::{Checks, Screen, is_set, set};
 use crate::transform::Transformation;
 use crate::variable::{Selector, Shape, Variable};
 use std::ops::Range;
@@ -37,13 +37,11 @@ impl Positions {
         if self.0.len() <= word {
             self.0.resize(word + 1, 0);
         }
-        if let Some(word) = self.0.get_mut(word) {
-            *word |= 1 << (position % 64);
-        }
+        set(&mut self.0, position);
     }
 
     pub(crate) fn contains(&self, position: usize) -> bool {
-        self.0.get(position / 64).is_some_and(|word| word >> (position % 64) & 1 == 1)
+        is_set(&self.0, position)
     }
 
     /// The first member from `at` on.
@@ -217,9 +215,7 @@ impl Lane {
             }
             return;
         }
-        if let Some(word) = self.wanted.get_mut(question.candidate / 64) {
-            *word |= 1 << (question.candidate % 64);
-        }
+        set(&mut self.wanted, question.candidate);
         self.has_negated |= question.negated;
         if !self.screened.contains(&question) {
             self.screened.push(question);

@@ -48,7 +48,14 @@ fn measure(rules: &Path, requests: &Path, seconds: f64, out: &mut dyn Write) -> 
     let write = |out: &mut dyn Write, value: serde_json::Value| {
         writeln!(out, "{value}").and_then(|()| out.flush()).map_err(|e| vec![e.to_string()])
     };
-    write(out, json!({"engine": "gatehouse", "rules": count, "load_ms": millis(load), "rss_mib": resident()}))?;
+    let screens = compiled.screen_memory() as f64 / f64::from(1 << 20);
+    write(
+        out,
+        json!({
+            "engine": "gatehouse", "rules": count, "load_ms": millis(load), "rss_mib": resident(),
+            "screens_mib": screens,
+        }),
+    )?;
     let mut rest = packed.as_slice();
     while !rest.is_empty() {
         let record = record(&mut rest).ok_or_else(|| vec![format!("{}: cut off", requests.display())])?;

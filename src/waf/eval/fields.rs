@@ -8,7 +8,7 @@
 //!
 //! A JSON document is judged while it is read, so what is hidden is never copied, and a field counts wherever in the
 //! body it stands. Memory: at most [`MOST_NOTED`] fields are noted; of a JSON document the hashes of its keys; of each
-//! thread [`KNOWN`] short texts. Time: linear in the fields.
+//! thread [`KNOWN`] short texts and as many header fields. Time: linear in the fields.
 
 use super::message::{Field, Message};
 use super::texts::Texts;
@@ -218,6 +218,34 @@ fn know(value: &[u8]) {
     });
 }
 
+thread_local! {
+    /// Header fields that fitted a grammar, as the policy spells it, by hash of the value, the last of each: a client sends
+    /// most of them with each of its requests.
+    static FITTING: RefCell<Vec<(String, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether this very value was found to fit a class of this spelling.
+fn has_fitted(spec: &str, value: &[u8]) -> bool {
+    let is = |(known, text): &(String, Vec<u8>)| text == value && known == spec;
+    let known = |place| FITTING.try_with(|all| all.try_borrow().is_ok_and(|all| all.get(place).is_some_and(is)));
+    known_place(value).and_then(|place| known(place).ok()).unwrap_or(false)
+}
+
+fn note_fitting(spec: &str, value: &[u8]) {
+    let Some(place) = known_place(value) else { return };
+    let _ = FITTING.try_with(|all| {
+        if let Ok(mut all) = all.try_borrow_mut() {
+            all.resize(KNOWN, Default::default());
+            if let Some((known, text)) = all.get_mut(place) {
+                known.clear();
+                known.push_str(spec);
+                text.clear();
+                text.extend_from_slice(value);
+            }
+        }
+    });
+}
+
 /// The verdicts on one request.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
@@ -285,6 +313,21 @@ impl Notes {
                 texts.iter().fold(FieldVerdict::Fits, |so_far, (_, text)| so_far.or(|| self.text(text)))
             }
         }
+    }
+
+    /// As [`judge`](Self::judge), for a header field: what it says of a grammar is remembered.
+    fn judge_header(&mut self, purpose: &Purpose, value: &[u8]) -> FieldVerdict {
+        if !matches!(purpose.expect(), Expect::Class(Class::Typed(_))) {
+            return self.judge(purpose, value);
+        }
+        if has_fitted(purpose.spec(), value) {
+            return FieldVerdict::Fits;
+        }
+        let verdict = self.judge(purpose, value);
+        if verdict == FieldVerdict::Fits {
+            note_fitting(purpose.spec(), value);
+        }
+        verdict
     }
 
     /// Judges a name that the policy does not know; whether it need not be shown.
@@ -360,9 +403,8 @@ pub(super) fn head(fields: &Fields, message: &mut Message, texts: &mut Texts, no
         if FRAMING.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name)) {
             continue;
         }
-        let purpose = fields.headers.purpose(name);
-        let verdict = notes.judge(purpose, value);
-        let described = fields.headers.knows(name);
+        let (purpose, described) = fields.headers.look_up(name);
+        let verdict = notes.judge_header(purpose, value);
         notes.value(Place { place: FieldPlace::Header, name, described }, purpose, verdict);
         if !described {
             notes.name(FieldPlace::Header, name, purpose);
@@ -379,9 +421,8 @@ fn named(table: &Table, place: FieldPlace, fields: &mut [Field], texts: &Texts, 
     let mut all = true;
     for field in fields {
         let (name, value) = (texts.get(field.name), texts.get(field.value));
-        let purpose = table.purpose(name);
+        let (purpose, described) = table.look_up(name);
         let verdict = notes.judge(purpose, value);
-        let described = table.knows(name);
         field.hidden.value = notes.value(Place { place, name, described }, purpose, verdict);
         field.hidden.name = described || notes.name(place, name, purpose);
         all &= field.hidden.value && field.hidden.name;

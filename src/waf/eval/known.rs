@@ -61,9 +61,9 @@ impl Known {
         (value.len() <= LONGEST).then(|| hashing::of(value).wrapping_add(layout.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }
 
-    /// Whether nothing of a group matches a value.
-    pub(super) fn is_clean(&mut self, place: u64, layout: u64, group: u32, value: &[u8]) -> bool {
-        self.find(place, layout, value).is_some_and(|entry| entry.clean & bit(group) != 0)
+    /// The groups none of whose questions a value matches, as bits: see [`is_clean`].
+    pub(super) fn clean(&mut self, place: u64, layout: u64, value: &[u8]) -> u128 {
+        self.find(place, layout, value).map_or(0, |entry| entry.clean)
     }
 
     /// Remembers that nothing of a group matches a value, if it comes the second time.
@@ -105,6 +105,11 @@ impl Known {
     }
 }
 
+/// Whether a group is among those in which nothing was found.
+pub(super) fn is_clean(clean: u128, group: u32) -> bool {
+    clean & bit(group) != 0
+}
+
 fn set(place: u64) -> usize {
     usize::try_from(place % SETS as u64).unwrap_or(0)
 }
@@ -120,20 +125,22 @@ mod tests {
     #[test]
     fn a_value_is_kept_when_it_comes_again() {
         let mut known = Known::take();
+        let is_clean =
+            |known: &mut Known, place, layout, group, value: &[u8]| is_clean(known.clean(place, layout, value), group);
         let place = Known::place(7, b"curl/8").unwrap();
         for round in 0..3 {
-            assert_eq!(known.is_clean(place, 7, 3, b"curl/8"), round == 2, "{round}");
+            assert_eq!(is_clean(&mut known, place, 7, 3, b"curl/8"), round == 2, "{round}");
             known.note(place, 7, 3, b"curl/8");
         }
-        assert!(!known.is_clean(place, 7, 4, b"curl/8"), "another group");
-        assert!(!known.is_clean(place, 8, 3, b"curl/8"), "another layout at the same place");
-        assert!(!known.is_clean(place, 7, 3, b"curl/9"), "another value at the same place");
+        assert!(!is_clean(&mut known, place, 7, 4, b"curl/8"), "another group");
+        assert!(!is_clean(&mut known, place, 8, 3, b"curl/8"), "another layout at the same place");
+        assert!(!is_clean(&mut known, place, 7, 3, b"curl/9"), "another value at the same place");
         known.note(place, 7, 4, b"curl/8");
-        assert!(known.is_clean(place, 7, 4, b"curl/8") && known.is_clean(place, 7, 3, b"curl/8"));
+        assert!(is_clean(&mut known, place, 7, 4, b"curl/8") && is_clean(&mut known, place, 7, 3, b"curl/8"));
         known.note(place, 7, 500, b"curl/8");
-        assert!(!known.is_clean(place, 7, 500, b"curl/8"), "no bit for it");
+        assert!(!is_clean(&mut known, place, 7, 500, b"curl/8"), "no bit for it");
         known.give_back();
-        assert!(Known::take().is_clean(place, 7, 3, b"curl/8"));
+        assert!(is_clean(&mut Known::take(), place, 7, 3, b"curl/8"));
         assert_eq!(Known::place(7, &[b'a'; LONGEST + 1]), None);
     }
 
@@ -149,7 +156,7 @@ mod tests {
             let value = format!("flood {n}");
             known.note(place(value.as_bytes()), 1, 0, value.as_bytes());
         }
-        let still = kept.iter().filter(|v| known.is_clean(place(v.as_bytes()), 1, 0, v.as_bytes())).count();
+        let still = kept.iter().filter(|v| is_clean(known.clean(place(v.as_bytes()), 1, v.as_bytes()), 0)).count();
         assert!(still > 180, "{still}");
         for n in 0..10_000 {
             let value = format!("{n:4096}");

@@ -1,7 +1,7 @@
 //! The request and the response as variables: single values by name, collections as lists of fields.
 
 use super::texts::{TextId, Texts};
-use crate::variable::Variable;
+use crate::variable::{Shape, Variable};
 
 /// A named value.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +90,26 @@ impl Message {
     pub(super) fn set(&mut self, variable: Variable, text: Option<TextId>) {
         if let Some(single) = self.singles.get_mut(variable.index()) {
             *single = text;
+        }
+    }
+
+    /// Whether there is surely no value of a variable of the message.
+    pub(super) fn has_none(&self, variable: Variable) -> bool {
+        match variable {
+            Variable::Args | Variable::ArgsNames => self.args_get.is_empty() && self.args_post.is_empty(),
+            Variable::ArgsGet | Variable::ArgsGetNames => self.args_get.is_empty(),
+            Variable::ArgsPost | Variable::ArgsPostNames => self.args_post.is_empty(),
+            Variable::RequestCookies | Variable::RequestCookiesNames => self.cookies.is_empty(),
+            Variable::MultipartPartHeaders => self.part_headers.is_empty(),
+            Variable::ResponseHeaders | Variable::ResponseHeadersNames => self.response_headers.is_empty(),
+            Variable::Files
+            | Variable::FilesNames
+            | Variable::FilesSizes
+            | Variable::FilesTmpContent
+            | Variable::MultipartFilename
+            | Variable::MultipartName => self.files.is_empty(),
+            Variable::Xml => self.xml_texts.is_empty() && self.xml_attributes.is_empty(),
+            _ => variable.shape() == Shape::Single && self.single(variable).is_none(),
         }
     }
 

@@ -1,11 +1,11 @@
 //! A segment's questions put to the values of the message: which rules can match?
 
 use super::gather::Spot;
-use super::known::Known;
+use super::known::{Known, is_clean};
 use super::run::Run;
 use super::texts::TextId;
 use crate::plan::{Group, Lane, Layout, Positions};
-use crate::screen::{Scratch, Screen, Start};
+use crate::screen::{Scratch, Screen, Start, is_set};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -33,6 +33,9 @@ pub(super) struct Screened {
     pending: Vec<Pending>,
     /// Whether nothing is known to match the value that is being asked about.
     clean: bool,
+    /// For each text the number of what is known of it, or [`NONE`].
+    sighted: Vec<u32>,
+    sights: Vec<Sight>,
     values: Vec<TextId>,
     /// What the steps of a group made of a value; `None` where there was no room to keep it.
     results: Vec<Option<TextId>>,
@@ -56,6 +59,16 @@ struct Asked {
 
 const PLAIN: u32 = u32::MAX;
 
+/// What this thread remembers of a value.
+#[derive(Debug, Clone, Copy)]
+struct Sight {
+    text: TextId,
+    /// Where it may be remembered.
+    place: Option<u64>,
+    /// The groups in which nothing was found, for [`is_clean`].
+    clean: u128,
+}
+
 /// A value of a group, with its part of [`Screened::asked`].
 #[derive(Debug, Clone, Copy)]
 struct Pending {
@@ -77,7 +90,8 @@ impl Screened {
     pub(super) fn footprint(&self) -> usize {
         let words = self.wanted.capacity() + self.hits.capacity();
         let lists = self.asked.capacity() * size_of::<Asked>() + self.pending.capacity() * size_of::<Pending>();
-        words * 8 + lists + (self.rows.capacity() + self.texts.capacity() + self.values.capacity()) * 4
+        let numbers = self.rows.capacity() + self.texts.capacity() + self.values.capacity() + self.sighted.capacity();
+        words * 8 + lists + numbers * 4 + self.sights.capacity() * size_of::<Sight>()
     }
 
     fn clear(&mut self, words: usize) {
@@ -86,12 +100,36 @@ impl Screened {
                 *row = NONE;
             }
         }
+        for sight in self.sights.drain(..) {
+            if let Some(sighted) = self.sighted.get_mut(sight.text.index()) {
+                *sighted = NONE;
+            }
+        }
         self.wanted.clear();
         self.hits.clear();
         self.starts.clear();
         self.asked.clear();
         self.pending.clear();
         self.words = words;
+    }
+
+    /// What this thread remembers of a value, looked up once for all groups.
+    fn sight(&mut self, known: &mut Known, layout: u64, text: TextId, bytes: &[u8]) -> Sight {
+        if self.sighted.len() <= text.index() {
+            self.sighted.resize(text.index() + 1, NONE);
+        }
+        let number = self.sighted.get(text.index()).copied().unwrap_or(NONE);
+        if let Some(sight) = self.sights.get(number as usize) {
+            return *sight;
+        }
+        let place = Known::place(layout, bytes);
+        let clean = place.map_or(0, |place| known.clean(place, layout, bytes));
+        let sight = Sight { text, place, clean };
+        if let (Some(sighted), Ok(number)) = (self.sighted.get_mut(text.index()), u32::try_from(self.sights.len())) {
+            *sighted = number;
+            self.sights.push(sight);
+        }
+        sight
     }
 
     fn row(&mut self, text: TextId) -> Option<u32> {
@@ -123,7 +161,10 @@ impl Screened {
             let layout = self.layout.as_ref()?;
             let candidate = layout.screen.candidate(operator)?;
             let row = *self.rows.get(text.0.index())?;
-            let (.., start) = self.starts.iter().find(|(r, p, _)| *r == row && usize::from(*p) == candidate)?;
+            // Rows are read in order, so the matches of one stand together.
+            let first = self.starts.partition_point(|(before, ..)| *before < row);
+            let of_row = self.starts.get(first..)?.iter().take_while(|(r, ..)| *r == row);
+            let (.., start) = { of_row }.find(|(_, p, _)| usize::from(*p) == candidate)?;
             let end = || layout.screen.end(candidate, text.1, start.at, enough);
             Some((*start, start.likely.then(end).flatten().map(|end| start.at..end)))
         };
@@ -137,9 +178,8 @@ impl Screened {
         if row == NONE {
             return None;
         }
-        let word = row as usize * self.words + candidate / 64;
-        let bit = |words: &[u64]| words.get(word).is_some_and(|word| word >> (candidate % 64) & 1 == 1);
-        bit(&self.wanted).then(|| bit(&self.hits))
+        let bit = row as usize * self.words * 64 + candidate;
+        is_set(&self.wanted, bit).then(|| is_set(&self.hits, bit))
     }
 }
 
@@ -163,17 +203,19 @@ impl Run<'_> {
         // Who counts what rules cost wants all of it.
         let mut known = self.workspace.costs.is_none().then(Known::take);
         for (number, group) in (0u32..).zip(&layout.groups) {
+            if self.message.has_none(group.variable) {
+                continue;
+            }
             self.values(group, &mut screened.values);
             for at in 0..screened.values.len() {
                 let Some(value) = screened.values.get(at).copied() else { break };
                 let bytes = self.texts.get(value);
-                let place = Known::place(layout.id, bytes).filter(|_| known.is_some());
-                if let (Some(place), Some(known)) = (place, &mut known)
-                    && known.is_clean(place, layout.id, number, bytes)
-                {
+                let sight = known.as_deref_mut().map(|known| screened.sight(known, layout.id, value, bytes));
+                if sight.is_some_and(|sight| is_clean(sight.clean, number)) {
                     self.state.work += bytes.len() as u64;
                     continue;
                 }
+                let place = sight.and_then(|sight| sight.place);
                 let since = screened.asked.len();
                 screened.clean = true;
                 self.ask_group(&mut screened, since, group, value);
@@ -365,9 +407,7 @@ fn any_matches(group: &Group, asked: &Asked, hits: &[u64], live: &mut Positions)
             continue;
         }
         for question in &lane.screened {
-            let word = hits.get(question.candidate / 64).copied().unwrap_or(0);
-            let hit = word >> (question.candidate % 64) & 1 == 1;
-            if hit != question.negated {
+            if is_set(hits, question.candidate) != question.negated {
                 live.insert(question.position);
                 any = true;
             }

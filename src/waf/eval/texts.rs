@@ -27,22 +27,26 @@ impl TextId {
     }
 }
 
-/// Largest result that is copied into the common buffer.
+/// Room of the first common buffer, and of the others at most. One that is full stays where it is.
+const FIRST_BUFFER: usize = 4 << 10;
+const BUFFER: usize = 1 << 20;
+/// Largest result that is copied into a common buffer.
 const MOST_COPIED: usize = 64 << 10;
 /// "Not computed yet" in a table.
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 enum Stored {
-    /// In the common buffer, from and to.
-    Shared(usize, usize),
+    /// In a common buffer: its number, from and to.
+    Shared(u32, u32, u32),
     Own(Vec<u8>),
 }
 
 /// All texts of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    buffer: Vec<u8>,
+    /// The common buffers; only the last one grows.
+    buffers: Vec<Vec<u8>>,
     texts: Vec<Stored>,
     /// For each text the number of its row, or [`NONE`].
     rows: Vec<u32>,
@@ -61,8 +65,11 @@ pub(super) struct Texts {
 impl Texts {
     /// Forgets everything but the room.
     pub(super) fn clear(&mut self) {
-        let Self { buffer, texts, rows, cells, bytes, row_count, derived_bytes, derived, work } = self;
-        buffer.clear();
+        let Self { buffers, texts, rows, cells, bytes, row_count, derived_bytes, derived, work } = self;
+        // The last is the largest.
+        let last = buffers.len().saturating_sub(1);
+        buffers.drain(..last);
+        buffers.iter_mut().for_each(Vec::clear);
         texts.clear();
         rows.clear();
         cells.clear();
@@ -75,14 +82,28 @@ impl Texts {
     pub(super) fn footprint(&self) -> usize {
         let tables = self.rows.capacity() * 4 + self.cells.capacity() * 4;
         let by_text = self.texts.capacity() * size_of::<Stored>() + self.bytes.capacity() * size_of::<ByteSet>();
-        self.buffer.capacity() + tables + by_text + self.derived.capacity() * 16
+        let buffers = self.buffers.iter().map(Vec::capacity).sum::<usize>();
+        buffers + tables + by_text + self.derived.capacity() * 16
     }
 
     /// Stores a copy.
     pub(super) fn add(&mut self, bytes: &[u8]) -> TextId {
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(bytes);
-        self.push(Stored::Shared(start, self.buffer.len()))
+        let room = |buffer: &Vec<u8>| buffer.capacity() - buffer.len();
+        if self.buffers.last().is_none_or(|last| room(last) < bytes.len()) {
+            if bytes.len() > BUFFER {
+                return self.push(Stored::Own(bytes.to_vec()));
+            }
+            let grown = self.buffers.last().map_or(FIRST_BUFFER, |last| 2 * last.capacity());
+            self.buffers.push(Vec::with_capacity(grown.min(BUFFER).max(bytes.len())));
+        }
+        let number = self.buffers.len().saturating_sub(1);
+        let Some(buffer) = self.buffers.last_mut() else { return self.push(Stored::Own(bytes.to_vec())) };
+        let start = buffer.len();
+        buffer.extend_from_slice(bytes);
+        match (u32::try_from(number), u32::try_from(start), u32::try_from(buffer.len())) {
+            (Ok(number), Ok(start), Ok(end)) => self.push(Stored::Shared(number, start, end)),
+            _ => self.push(Stored::Own(bytes.to_vec())),
+        }
     }
 
     /// Stores without a copy.
@@ -101,7 +122,10 @@ impl Texts {
     pub(super) fn get(&self, id: TextId) -> &[u8] {
         match self.texts.get(id.index()) {
             Some(Stored::Own(bytes)) => bytes,
-            Some(Stored::Shared(start, end)) => self.buffer.get(*start..*end).unwrap_or_default(),
+            Some(Stored::Shared(number, start, end)) => {
+                let buffer = self.buffers.get(*number as usize);
+                buffer.and_then(|buffer| buffer.get(*start as usize..*end as usize)).unwrap_or_default()
+            }
             None => &[],
         }
     }

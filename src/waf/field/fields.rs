@@ -142,6 +142,11 @@ impl Table {
         self.purpose(name).expect()
     }
 
+    /// What the field of that name is for, and whether the policy names it.
+    pub fn look_up(&self, name: &[u8]) -> (&Arc<Purpose>, bool) {
+        self.find(name).map_or((&self.other, false), |purpose| (purpose, true))
+    }
+
     /// What the field of that name is for.
     pub fn purpose(&self, name: &[u8]) -> &Arc<Purpose> {
         self.find(name).unwrap_or(&self.other)

@@ -22,8 +22,10 @@ use crate::byteset::ByteSet;
 use crate::operator::Operator;
 use automaton::Automaton;
 use check::{Check, Found};
+use needs::Needs;
 use prefix::{Columns, Prefix};
 use search::Undecided;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use check::Checks;
@@ -45,6 +47,8 @@ pub(crate) type Bits = [u64];
 pub(crate) struct Screen {
     prefix: Option<Prefix>,
     candidates: Vec<Candidate>,
+    /// What a text must hold for each candidate, one beside the other.
+    needs: Vec<Needs>,
     /// The first parts of all candidates, in their order, then the others.
     parts: Vec<Part>,
     /// The others as bits: those a match may begin with, and all.
@@ -57,6 +61,8 @@ pub(crate) struct Screen {
 struct Candidate {
     operator: usize,
     check: Arc<Check>,
+    /// The numbers of its parts but for the first.
+    further: Range<usize>,
 }
 
 /// A piece of a candidate's check.
@@ -78,6 +84,10 @@ impl std::fmt::Debug for Screen {
 pub(crate) struct Scratch {
     /// Candidates that are asked for and not decided.
     asked: Vec<u64>,
+    /// Those of them that nobody has held against the bytes of the text.
+    untried: Vec<u64>,
+    /// The bytes of the text.
+    bytes: ByteSet,
     /// Parts that are looked for, and those that may be before the text ends.
     wanted: Vec<u64>,
     ever_wanted: Vec<u64>,
@@ -154,11 +164,11 @@ impl Screen {
             let Some(check) = checks.get(operator) else { continue };
             let Ok(number) = u16::try_from(candidates.len()) else { continue };
             *slot = Some(number);
-            candidates.push(Candidate { operator, check: Arc::clone(check) });
+            candidates.push(Candidate { operator, check: Arc::clone(check), further: 0..0 });
         }
         let mut parts: Vec<Part> =
             (0..candidates.len()).map(|candidate| Part { candidate, place: 0, next: None }).collect();
-        for (number, candidate) in candidates.iter().enumerate() {
+        for (number, candidate) in candidates.iter_mut().enumerate() {
             let further = parts.len();
             let number_of = |place: usize| if place == 0 { number } else { further + place - 1 };
             for (place, piece) in candidate.check.pieces.iter().enumerate() {
@@ -168,6 +178,7 @@ impl Screen {
                     None => parts.push(part),
                 }
             }
+            candidate.further = further..parts.len();
         }
         let piece = |part: &Part| candidates.get(part.candidate)?.check.pieces.get(part.place);
         let automata: Vec<&Automaton> = parts.iter().filter_map(piece).map(|piece| &piece.automaton).collect();
@@ -180,7 +191,8 @@ impl Screen {
                 set(&mut opening, number);
             }
         }
-        Self { prefix, candidates, parts, opening, further, numbers }
+        let needs = candidates.iter().map(|candidate| candidate.check.needs.clone()).collect();
+        Self { prefix, candidates, needs, parts, opening, further, numbers }
     }
 
     /// The candidate of an operator, if it is screened.
@@ -225,8 +237,13 @@ impl Screen {
         scratch.asked.clear();
         scratch.asked.extend_from_slice(wanted);
         let mut left: u32 = scratch.asked.iter().map(|word| word.count_ones()).sum();
+        scratch.untried.clear();
         if left as usize <= MANY || text.len() >= LONG {
             left = self.drop_impossible(text.len(), bytes, scratch);
+        } else {
+            // Of a short text few candidates come up: those that do are tried then.
+            scratch.untried.extend_from_slice(wanted);
+            scratch.bytes = bytes;
         }
         if left == 0 {
             return 0;
@@ -241,17 +258,14 @@ impl Screen {
     fn drop_impossible(&self, length: usize, bytes: ByteSet, scratch: &mut Scratch) -> u32 {
         let mut left = 0;
         for (number, word) in scratch.asked.iter_mut().enumerate() {
-            let mut open = *word;
-            while open != 0 {
-                let bit = open.trailing_zeros();
-                open &= open - 1;
-                let candidate = self.candidates.get(number * 64 + bit as usize);
-                if candidate.is_some_and(|candidate| candidate.check.needs.met_by(length, bytes)) {
-                    left += 1;
-                } else {
-                    *word &= !(1 << bit);
-                }
+            let mut kept = 0;
+            for bit in members(*word) {
+                let needs = self.needs.get(number * 64 + bit);
+                // Without a branch, for the answer is hard to foresee.
+                kept |= u64::from(needs.is_some_and(|needs| needs.met_by(length, bytes))) << bit;
             }
+            *word = kept;
+            left += kept.count_ones();
         }
         left
     }
@@ -259,8 +273,10 @@ impl Screen {
     /// Asks the operators one by one.
     fn search_each(&self, operators: &[Operator], text: &[u8], hits: &mut Bits, scratch: &mut Scratch) -> usize {
         let mut work = 0;
-        for (number, candidate) in self.candidates.iter().enumerate() {
-            if is_set(&scratch.asked, number) {
+        for word in 0..scratch.asked.len() {
+            for bit in members(scratch.asked.get(word).copied().unwrap_or(0)) {
+                let number = word * 64 + bit;
+                let Some(candidate) = self.candidates.get(number) else { continue };
                 work += text.len();
                 scratch.note(number, text.len());
                 if candidate.check.matches(operators.get(candidate.operator), text) {
@@ -279,14 +295,9 @@ impl Screen {
         let mut work = text.len();
         let mut columns = std::mem::take(&mut scratch.columns);
         let ever_wanted = std::mem::take(&mut scratch.ever_wanted);
-        prefix.each(text, &mut columns, &ever_wanted, |at, set| {
-            for (word, parts) in set.iter().enumerate() {
-                let mut open = parts & scratch.wanted.get(word).copied().unwrap_or(0);
-                while open != 0 {
-                    let bit = open.trailing_zeros();
-                    open &= open - 1;
-                    work += self.look(operators, word * 64 + bit as usize, text, at, hits, scratch);
-                }
+        prefix.each(text, &mut columns, &ever_wanted, |at, word, parts| {
+            for bit in members(parts & scratch.wanted.get(word).copied().unwrap_or(0)) {
+                work += self.look(operators, word * 64 + bit, text, at, hits, scratch);
             }
         });
         (scratch.columns, scratch.ever_wanted) = (columns, ever_wanted);
@@ -311,11 +322,14 @@ impl Screen {
             ever_wanted.iter_mut().zip(&self.further).for_each(|(wanted, further)| *wanted |= further);
             return;
         }
-        for (number, part) in self.parts.iter().enumerate().skip(self.candidates.len()) {
-            if is_set(asked, part.candidate) {
-                set(ever_wanted, number);
-                if is_set(&self.opening, number) {
-                    set(wanted, number);
+        for (word, members_of_it) in asked.iter().enumerate() {
+            for bit in members(*members_of_it) {
+                let Some(candidate) = self.candidates.get(word * 64 + bit) else { continue };
+                for number in candidate.further.clone() {
+                    set(ever_wanted, number);
+                    if is_set(&self.opening, number) {
+                        set(wanted, number);
+                    }
                 }
             }
         }
@@ -340,7 +354,13 @@ impl Screen {
         }
         // What follows may begin here already, so another match does not help.
         let done = part.next.map(from).is_some_and(|from| from > 0 && from <= at);
-        if done || part.place > 0 && !is_set(&scratch.asked, part.candidate) {
+        if is_set(&scratch.untried, part.candidate) {
+            unset(&mut scratch.untried, part.candidate);
+            if !self.needs.get(part.candidate).is_some_and(|needs| needs.met_by(text.len(), scratch.bytes)) {
+                self.close(part.candidate, false, hits, scratch);
+            }
+        }
+        if done || !is_set(&scratch.asked, part.candidate) {
             unset(&mut scratch.wanted, number);
             return 0;
         }
@@ -422,11 +442,23 @@ impl Screen {
     }
 }
 
-fn is_set(bits: &Bits, number: usize) -> bool {
+/// The places of the bits of a word.
+fn members(word: u64) -> impl Iterator<Item = usize> {
+    let mut open = word;
+    std::iter::from_fn(move || {
+        let bit = open.trailing_zeros() as usize;
+        (open != 0).then(|| {
+            open &= open - 1;
+            bit
+        })
+    })
+}
+
+pub(crate) fn is_set(bits: &Bits, number: usize) -> bool {
     bits.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
 }
 
-fn set(bits: &mut Bits, number: usize) {
+pub(crate) fn set(bits: &mut Bits, number: usize) {
     if let Some(word) = bits.get_mut(number / 64) {
         *word |= 1 << (number % 64);
     }

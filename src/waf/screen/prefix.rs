@@ -48,6 +48,9 @@ const BEHIND_OTHER: u16 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Columns {
     columns: Vec<u8>,
+    /// The words of what is wanted in which there is anything, by number: mostly few, for candidates that are asked for
+    /// together stand together.
+    wanted: Vec<(usize, u64)>,
     /// For each set something other than 0 if it holds what is wanted.
     open: Vec<u64>,
     /// Places of a chunk, from its start, with their sets.
@@ -134,26 +137,39 @@ impl Prefix {
         built
     }
 
-    /// Calls `found` with each place of a text where some of the `wanted` patterns may begin, and with the set of all
-    /// that may.
+    /// Calls `found` with each place of a text where some of the `wanted` patterns may begin, and with those that may,
+    /// word by word.
     pub(super) fn each(
         &self,
         text: &[u8],
         scratch: &mut Columns,
         wanted: &[u64],
-        mut found: impl FnMut(usize, &[u64]),
+        mut found: impl FnMut(usize, usize, u64),
     ) {
-        let Columns { columns, open, places } = scratch;
+        let Columns { columns, wanted: words, open, places } = scratch;
         columns.clear();
         columns.extend(text.iter().map(|byte| self.classes.get(usize::from(*byte)).copied().unwrap_or(0)));
-        let meets = |set: &[u64]| set.iter().zip(wanted).any(|(set, wanted)| set & wanted != 0);
+        words.clear();
+        words.extend(wanted.iter().copied().enumerate().filter(|(_, word)| *word != 0));
+        let word_of = |set: &[u64], word: usize| set.get(word).copied().unwrap_or(0);
+        // Without a branch for each word: the answer is hard to foresee.
+        let meets = |set: &[u64]| words.iter().fold(0, |met, (word, wanted)| met | word_of(set, *word) & wanted) != 0;
+        let mut tell = |at: usize, set: &[u64]| {
+            for (word, wanted) in words.iter() {
+                let open = word_of(set, *word) & wanted;
+                if open != 0 {
+                    found(at, *word, open);
+                }
+            }
+        };
         let sets = self.sets.len() / self.words.max(1);
         // In a long text most places end in few sets: note once which of them matter.
-        let noted = 2 * text.len() >= sets;
+        let noted = 4 * text.len() >= sets;
         open.clear();
         if noted {
             open.resize(sets, 0);
-            for (column, wanted) in self.sets_by_word.chunks_exact(sets.max(1)).zip(wanted) {
+            for (word, wanted) in words.iter() {
+                let column = self.sets_by_word.get(word * sets..(word + 1) * sets).unwrap_or_default();
                 open.iter_mut().zip(column).for_each(|(open, set)| *open |= set & wanted);
             }
         }
@@ -166,7 +182,7 @@ impl Prefix {
                 self.places(text, columns, from, |number| number != 0 && meets(self.set(number)), places);
             }
             for (place, number) in places.iter() {
-                found(from + usize::from(*place), self.set(usize::from(*number)));
+                tell(from + usize::from(*place), self.set(usize::from(*number)));
             }
             from += CHUNK;
         }
@@ -177,10 +193,7 @@ impl Prefix {
             }
             let number =
                 if entry & LEAF == 0 { self.open.get(usize::from(entry)).copied().unwrap_or(0) } else { entry & !LEAF };
-            let set = self.set(usize::from(number));
-            if meets(set) {
-                found(at, set);
-            }
+            tell(at, self.set(usize::from(number)));
         }
     }
 

@@ -8,46 +8,53 @@ use std::sync::LazyLock;
 /// one space; that space is dropped before `/` and `(`; ASCII letters become lower-case.
 pub(super) fn normalize(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let Some(first) = first_change(&value) else { return value };
-    let mut pending = usize::from(first.checked_sub(1).and_then(|before| value.get(before)) == Some(&b' '));
+    let mut state = usize::from(first.checked_sub(1).and_then(|before| value.get(before)) == Some(&b' '));
     let mut buffer = value.into_owned();
-    // A space before the first change may have to go: take it back and let it be written again.
-    let mut write = first.saturating_sub(pending);
-    let classes: &[u8; 256] = &CLASSES;
+    let mut write = first;
+    let steps: &[Step; 2 * STATE] = &STEPS;
     let bytes = Cell::from_mut(buffer.as_mut_slice()).as_slice_of_cells();
-    let mut put = |byte: u8, kept: usize| {
-        if let Some(slot) = bytes.get(write) {
-            slot.set(byte);
-        }
-        write = write.wrapping_add(kept);
-    };
-    // Without a branch, for which bytes come nobody can foresee: what is not kept is overwritten by what follows. A
-    // pending space has been read and not written, so what is written never overtakes what is read.
+    // Without a branch, for which bytes come nobody can foresee: what is not kept is overwritten by what follows. Each
+    // byte that is read writes one at most, so what is written never overtakes what is read.
     for byte in bytes.iter().skip(first).map(Cell::get) {
-        let class = classes.get(usize::from(byte)).copied().unwrap_or(KEPT);
-        let kept = usize::from(class & KEPT);
-        put(b' ', pending & kept & usize::from(class >> 1));
-        put(byte.to_ascii_lowercase(), kept);
-        pending = (pending | usize::from(class >> 2)) & (kept ^ 1);
+        let step = steps.get(state * STATE | usize::from(byte)).copied().unwrap_or_default();
+        write = write.wrapping_sub(usize::from(step.back));
+        if let Some(slot) = bytes.get(write) {
+            slot.set(step.byte);
+        }
+        write = write.wrapping_add(usize::from(step.ahead));
+        state = usize::from(step.behind_space);
     }
-    put(b' ', pending);
     buffer.truncate(write);
     Cow::Owned(buffer)
 }
 
-/// The byte is written; else it is dropped.
-const KEPT: u8 = 1;
-/// A pending space is written before it.
-const SPACED: u8 = 2;
-/// It is a blank: a space is pending behind it.
-const BLANK: u8 = 4;
+/// Steps of one state: behind a space of a run of blanks, or not.
+const STATE: usize = 256;
 
 /// What becomes of a byte.
-static CLASSES: LazyLock<[u8; 256]> = LazyLock::new(|| {
-    std::array::from_fn(|byte| match u8::try_from(byte) {
-        Ok(b'/' | b'(') => KEPT,
-        Ok(b' ' | b'\t' | b'\r' | b'\n' | b',' | b';') => BLANK,
-        Ok(b'\\' | b'"' | b'\'' | b'^') => 0,
-        _ => KEPT | SPACED,
+#[derive(Debug, Clone, Copy, Default)]
+struct Step {
+    /// 1: the space that has been written before it goes.
+    back: u8,
+    byte: u8,
+    /// 0: it is not kept.
+    ahead: u8,
+    behind_space: u8,
+}
+
+static STEPS: LazyLock<[Step; 2 * STATE]> = LazyLock::new(|| {
+    std::array::from_fn(|number| {
+        let byte = u8::try_from(number % STATE).unwrap_or(0);
+        let behind_space = u8::from(number >= STATE);
+        let kept = Step { back: 0, byte: byte.to_ascii_lowercase(), ahead: 1, behind_space: 0 };
+        match byte {
+            b'/' | b'(' => Step { back: behind_space, ..kept },
+            b' ' | b'\t' | b'\r' | b'\n' | b',' | b';' => {
+                Step { back: 0, byte: b' ', ahead: 1 - behind_space, behind_space: 1 }
+            }
+            b'\\' | b'"' | b'\'' | b'^' => Step { ahead: 0, behind_space, ..kept },
+            _ => kept,
+        }
     })
 });
 

@@ -85,6 +85,16 @@ fn opening(rest: &[u8]) -> Option<usize> {
 
 /// Where the next of them stands.
 fn next_mark(text: &[u8], stands: fn(&[u8]) -> Option<usize>) -> Option<usize> {
-    let places = text.iter().enumerate().filter(|(_, byte)| matches!(byte, b'/' | b'*' | b'<' | b'-' | b'#'));
-    places.map(|(at, _)| at).find(|at| text.get(*at..).and_then(stands).is_some())
+    let pairs = text.windows(2).enumerate().filter(|(_, pair)| may_begin(pair)).map(|(at, _)| at);
+    pairs.chain(text.len().checked_sub(1)).find(|at| text.get(*at..).and_then(stands).is_some())
+}
+
+/// Whether one of them may begin with these two bytes. Without a branch, for which bytes come nobody can foresee.
+fn may_begin(pair: &[u8]) -> bool {
+    let &[one, two] = pair else { return false };
+    (one == b'#')
+        | ((one == b'/') & (two == b'*'))
+        | ((one == b'*') & (two == b'/'))
+        | ((one == b'-') & (two == b'-'))
+        | ((one == b'<') & (two == b'!'))
 }

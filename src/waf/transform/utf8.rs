@@ -11,9 +11,10 @@ pub(super) fn to_unicode(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let mut out = Vec::new();
     // What has been read since the last sequence, from the start of `rest`.
     let mut plain = 0;
-    while let Some(byte) = rest.get(plain) {
-        let found = if byte.is_ascii() { None } else { rest.get(plain..).and_then(sequence) };
-        let Some((code, length)) = found else {
+    while let Some(tail) = rest.get(plain..) {
+        let Some(skipped) = tail.windows(2).position(begins) else { break };
+        plain += skipped;
+        let Some((code, length)) = rest.get(plain..).and_then(sequence) else {
             plain += 1;
             continue;
         };
@@ -36,6 +37,12 @@ pub(super) fn to_unicode(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     }
     out.extend_from_slice(rest);
     Cow::Owned(out)
+}
+
+/// Whether a sequence may begin so. Without a branch, for which bytes come nobody can foresee.
+fn begins(pair: &[u8]) -> bool {
+    let [lead, next] = pair else { return false };
+    (lead.wrapping_sub(0xC0) < 0x38) & (next & 0xC0 == 0x80)
 }
 
 /// Writes `%u` and the digits of a code point, at least four.
