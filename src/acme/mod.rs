@@ -63,7 +63,7 @@ impl Plan {
 }
 
 /// How one certificate stands, for the admin listener.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// Its names.
     pub names: Vec<String>,
@@ -85,6 +85,8 @@ pub struct Acme {
     /// Makes the gate read the stored certificates anew, and says whether it could.
     install: Arc<dyn Fn() -> bool + Send + Sync>,
     status: Mutex<Vec<Status>>,
+    /// When this process began: what is due since long is due since then.
+    begun: SystemTime,
 }
 
 /// What tells one state of a file from the next.
@@ -108,7 +110,8 @@ impl Acme {
         metrics: Arc<Metrics>,
         install: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { challenges, resolver, metrics, install: Arc::new(install), status: Mutex::default() }
+        let (status, begun) = (Mutex::default(), SystemTime::now());
+        Self { challenges, resolver, metrics, install: Arc::new(install), status, begun }
     }
 
     /// How the certificates stand.
@@ -258,14 +261,17 @@ impl Acme {
         let status = views.iter().map(|view| Status {
             names: view.wanted.names.clone(),
             not_after: view.stored.as_ref().map(|stored| stored.not_after),
-            next: schedule::due(&plan.settings, view.stored.as_ref(), view.attempt.as_ref(), advice),
+            next: schedule::due(&plan.settings, view.stored.as_ref(), view.attempt.as_ref(), advice).max(self.begun),
             failures: view.attempt.as_ref().map_or(0, |attempt| attempt.failures),
             error: view.attempt.as_ref().map(|attempt| attempt.error.clone()),
         });
         let status: Vec<Status> = status.collect();
-        let due = status.iter().filter_map(|status| Some((status.names.first()?.as_str(), status.next)));
-        self.metrics.acme_due(due);
-        *self.status.lock() = status;
+        let mut shown = self.status.lock();
+        if *shown != status {
+            let due = status.iter().filter_map(|status| Some((status.names.first()?.as_str(), status.next)));
+            self.metrics.acme_due(due);
+            *shown = status;
+        }
     }
 }
 
