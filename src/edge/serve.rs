@@ -86,7 +86,9 @@ pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrive
     if *edge.stop.borrow() {
         session.set_keepalive(None);
     }
-    if let Some(token) = challenge(edge, &x) {
+    if fault.is_none()
+        && let Some(token) = challenge(edge, &x)
+    {
         let answer = edge.gate.kept().challenges.answer(token).await;
         return answer_challenge(edge, session, x, answer).await;
     }
