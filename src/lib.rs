@@ -12,6 +12,8 @@ pub mod telemetry;
 
 pub mod tls;
 
+pub mod acme;
+
 pub mod client;
 pub mod reputation;
 pub mod request;

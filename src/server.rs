@@ -3,6 +3,7 @@
 //! Background work is one future per part, all spawned in [`Server::start`]: listeners, the admin listener, the replica
 //! prober of the current generation, housekeeping of limits and gauges, and the watcher of files.
 
+use crate::acme::{Acme, Challenges, Plan};
 use crate::admin::{self, Readiness, Reloaded};
 use crate::audit::Audit;
 use crate::balance::Pools;
@@ -15,12 +16,12 @@ use crate::gate::{Gate, PAGE, Verdict};
 use crate::limit::Load;
 use crate::snapshot::{self, Kept, Snapshot};
 use crate::telemetry::{Metrics, ReloadOutcome};
-use crate::tls::Resolver;
+use crate::tls::{CertificateSet, Resolver};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -44,6 +45,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     reloading: Mutex<Reloads>,
     changed: Notify,
+    acme: Arc<Acme>,
+    plans: watch::Sender<Plan>,
     started: SystemTime,
     /// The budget for held bodies, in pages.
     pages: usize,
@@ -112,13 +115,18 @@ impl Server {
             store: Store::new(document.cache.size.bytes(), document.cache.max_object.bytes(), document.cache.shards),
             held: Arc::new(Semaphore::new(pages)),
             load: Arc::new(Load::new(metrics.load.clone())),
-            resolver,
+            resolver: resolver.clone(),
+            challenges: Arc::default(),
         };
+        let challenges = kept.challenges.clone();
         let (stop, stopped) = watch::channel(false);
         let gate = Arc::new(Gate::new(built.snapshot, kept));
         let edge = Edge::new(gate.clone(), document.server.drain.0, stopped.clone());
         announce(&gate.current(), &metrics);
-        let server = Arc::new(Self {
+        let (plans, planned) = watch::channel(plan(&config));
+        let server = Arc::new_cyclic(|server: &Weak<Self>| Self {
+            acme: acme(server.clone(), challenges, resolver, metrics),
+            plans,
             gate,
             edge: edge.clone(),
             path: config.path().to_owned(),
@@ -135,6 +143,7 @@ impl Server {
         }
         tokio::spawn(admin::serve(admin_socket, admin, Arc::new(View(server.clone())), stopped.clone()));
         tokio::spawn(probe(server.clone(), stopped.clone()));
+        tokio::spawn(server.acme.clone().run(planned, stopped.clone()));
         tokio::spawn(housekeep(server.clone(), stopped.clone()));
         tokio::spawn(measure(server.gate.kept().load.clone()));
         tokio::spawn(remind(server.clone(), stopped.clone()));
@@ -185,6 +194,8 @@ impl Server {
                 reloads.applied += 1;
                 reloads.fault = None;
                 self.changed.notify_waiters();
+                let plan = plan(&snapshot.config);
+                self.plans.send_if_modified(|old| std::mem::replace(old, plan.clone()) != plan);
                 Ok(Reloaded { generation: snapshot.generation, restart })
             }
             Err(faults) => {
@@ -195,6 +206,27 @@ impl Server {
                 reloads.refused += 1;
                 reloads.fault = Some(list(&faults));
                 Err(faults)
+            }
+        }
+    }
+
+    /// Reads the certificates of the running configuration anew; what is faulty changes nothing.
+    fn recertify(&self) -> bool {
+        // One at a time with reloads: the later one must not put back what the earlier one read.
+        let _reloads = self.reloading.lock();
+        let config = &self.gate.current().config;
+        match CertificateSet::build(&config.document.tls, &config.base, &config.state_dir(), SystemTime::now()) {
+            Ok(certificates) => {
+                let ends = snapshot::ends(&certificates);
+                self.gate.metrics().certificates(ends.iter().map(|(name, end)| (name.as_str(), *end)));
+                self.gate.kept().resolver.swap(certificates);
+                true
+            }
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!("certificates were not read anew: {}", config.locate(fault.under("tls")));
+                }
+                false
             }
         }
     }
@@ -220,6 +252,21 @@ impl Server {
             tracing::error!("audit events were lost at the end: see the counters");
         }
     }
+}
+
+/// What a configuration has ordered.
+fn plan(config: &Config) -> Plan {
+    Plan { settings: config.document.tls.acme.clone(), base: config.base.clone(), state_dir: config.state_dir() }
+}
+
+fn acme(
+    server: Weak<Server>,
+    challenges: Arc<Challenges>,
+    resolver: Arc<Resolver>,
+    metrics: Arc<Metrics>,
+) -> Arc<Acme> {
+    let install = move || server.upgrade().is_none_or(|server| server.recertify());
+    Arc::new(Acme::new(challenges, resolver, metrics, install))
 }
 
 /// Says what a generation holds.
@@ -379,6 +426,14 @@ impl admin::Source for View {
         let stats = kept.store.stats();
         let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let replicas = replicas(&snapshot.pools);
+        let acme = self.0.acme.status().into_iter().map(|certificate| {
+            serde_json::json!({
+                "names": certificate.names, "not_after": certificate.not_after.map(seconds),
+                "next_order_at": seconds(certificate.next),
+                "failures": certificate.failures, "last_error": certificate.error,
+            })
+        });
+        let acme: Vec<_> = acme.collect();
         serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.0.started.elapsed().map_or(0, |d| d.as_secs()),
@@ -393,6 +448,7 @@ impl admin::Source for View {
             "rules": snapshot.inspect.rule_ids().len(),
             "audit": { "queued": kept.metrics.audit.queue.get() },
             "cache": { "bytes": stats.bytes, "entries": stats.entries },
+            "acme": acme,
         })
     }
 

@@ -4,6 +4,7 @@
 //! survive (buckets, replicas' health, stored responses, certificates in use, the audit queue) is handed from generation
 //! to generation or lives in [`Kept`]. A build that meets any fault changes nothing.
 
+use crate::acme::Challenges;
 use crate::admin::Admin;
 use crate::audit::Audit;
 use crate::balance::{Plan, Pools, Traffic};
@@ -44,6 +45,8 @@ pub struct Kept {
     pub load: Arc<Load>,
     /// The certificates in use.
     pub resolver: Arc<Resolver>,
+    /// What authorities are answered that ask whether a name is ours.
+    pub challenges: Arc<Challenges>,
 }
 
 /// One generation of all stages.
@@ -247,11 +250,7 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                 pools,
                 traffic,
                 meters,
-                expiries: certificates
-                    .expiries()
-                    .iter()
-                    .map(|expiry| (expiry.names.first().cloned().unwrap_or_default(), expiry.not_after))
-                    .collect(),
+                expiries: ends(&certificates),
                 warnings,
                 certificate_files: certificates.files().to_vec(),
             };
@@ -272,6 +271,12 @@ fn listeners(config: &Config, tickets: &Arc<Tickets>, now: SystemTime, faults: &
         Arc::new(Listener { address: settings.address, proxy, terminator: terminator.flatten() })
     };
     document.listener.iter().enumerate().map(build).collect()
+}
+
+/// When each certificate ends, by its first name.
+pub fn ends(certificates: &CertificateSet) -> Vec<(String, SystemTime)> {
+    let first = |names: &[String]| names.first().cloned().unwrap_or_default();
+    certificates.expiries().iter().map(|expiry| (first(&expiry.names), expiry.not_after)).collect()
 }
 
 /// The candidate, if some requests are judged by one.

@@ -16,6 +16,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("verdict", &[]),
     ("telemetry", &[]),
     ("tls", &[]),
+    // No stage of a request: it orders what `tls` serves.
+    ("acme", &["tls"]),
     ("client", &[]),
     ("reputation", &[]),
     ("request", &[]),
@@ -35,6 +37,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "request",
             "admin",
             "tls",
+            "acme",
             "client",
             "reputation",
             "limit",
@@ -46,8 +49,8 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("gate", &["snapshot", "config", "request", "inspect", "policy", "reputation", "limit", "audit"]),
-    ("edge", &["gate", "snapshot", "config", "request", "cache", "balance", "limit", "audit", "client", "tls"]),
-    ("server", &["edge", "gate", "snapshot", "config", "admin", "audit", "balance", "cache", "limit", "tls"]),
+    ("edge", &["gate", "snapshot", "config", "request", "cache", "balance", "limit", "audit", "client", "tls", "acme"]),
+    ("server", &["edge", "gate", "snapshot", "config", "admin", "audit", "balance", "cache", "limit", "tls", "acme"]),
     ("cli", &["server", "config", "inspect", "policy", "request"]),
 ];
 

@@ -285,6 +285,15 @@ impl Document {
                 faults.push(Fault::key(format!("listener[{index}].proxy_protocol"), what, mend));
             }
         }
+        let over_tls = self.tls.acme.challenge == tls::Challenge::TlsAlpn01;
+        if self.tls.acme.on() && !self.listener.iter().any(|listener| listener.tls == over_tls) {
+            let (what, mend) = if over_tls {
+                ("no listener speaks TLS, where tls-alpn-01 is asked", "add a [[listener]], or write \"http-01\"")
+            } else {
+                ("no listener is without TLS, where http-01 is asked", "add one, or write \"tls-alpn-01\"")
+            };
+            faults.push(Fault::key("tls.acme.challenge", what, mend));
+        }
         let (server, http, times, waf) = (&self.server, &self.http, &self.timeouts, &self.waf);
         for (key, zero) in [
             ("server.max_connections", server.max_connections == 0),

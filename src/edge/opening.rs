@@ -10,11 +10,12 @@ use crate::client::proxy::{self, Opening, Origin};
 use crate::facts::{Connection, PeerAddr, Scheme, TlsFacts};
 use crate::snapshot::Listener;
 use crate::telemetry::{HandshakeOutcome, ProxyOutcome};
-use crate::tls::{Terminator, hello};
+use crate::tls::{self, ACME_TLS, Terminator, hello};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant as Deadline, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -68,7 +69,11 @@ pub(super) async fn open(
     let started = Instant::now();
     let metrics = edge.gate.metrics();
     let (stream, tls) = match timeout_at(deadline, shake(edge, socket, terminator)).await {
-        Ok(Ok(shaken)) => shaken,
+        Ok(Ok(Some(shaken))) => shaken,
+        Ok(Ok(None)) => {
+            metrics.handshakes.count(HandshakeOutcome::Done);
+            return None;
+        }
         Ok(Err(_)) => {
             metrics.handshakes.count(HandshakeOutcome::Failed);
             return None;
@@ -104,16 +109,30 @@ async fn introduction(socket: &mut Socket, opening: Opening) -> io::Result<Optio
     }
 }
 
-/// Shakes hands.
-async fn shake(edge: &Edge, mut socket: Socket, terminator: &Terminator) -> io::Result<(TlsStream<Socket>, TlsFacts)> {
+/// Shakes hands; `None` with an authority, which has then seen what it came for (RFC 8737 section 3).
+async fn shake(
+    edge: &Edge,
+    mut socket: Socket,
+    terminator: &Terminator,
+) -> io::Result<Option<(TlsStream<Socket>, TlsFacts)>> {
+    let mut challenge = false;
     let ja4 = loop {
         match hello::read(socket.ahead()) {
             hello::Read::More(more) => socket.read_ahead(more).await?,
-            hello::Read::Hello(hello) => break Some(hello.ja4()),
+            hello::Read::Hello(hello) => {
+                challenge = hello.offers_only(ACME_TLS);
+                break Some(hello.ja4());
+            }
             hello::Read::Other => break None,
         }
     };
-    let config = terminator.config(&edge.gate.kept().resolver);
+    let resolver = &edge.gate.kept().resolver;
+    if challenge {
+        let config = tls::challenge_config(resolver.clone()).map_err(io::Error::other)?;
+        TlsAcceptor::from(config).accept(socket).await?.shutdown().await?;
+        return Ok(None);
+    }
+    let config = terminator.config(resolver);
     let stream = TlsAcceptor::from(config).accept(socket).await?;
     let session = stream.get_ref().1;
     let alpn = match session.alpn_protocol() {
@@ -145,5 +164,5 @@ async fn shake(edge: &Edge, mut socket: Socket, terminator: &Terminator) -> io::
         ja4,
         client,
     };
-    Ok((stream, facts))
+    Ok(Some((stream, facts)))
 }

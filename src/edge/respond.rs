@@ -95,6 +95,20 @@ pub(crate) fn redirect(host: &str, port: u16, target: &str, id: &RequestId) -> A
     }
 }
 
+/// What an authority is shown for its token (RFC 8555 section 8.3), or that there is no such token.
+pub(crate) fn challenge(key_authorization: Option<String>, id: &RequestId) -> Answer {
+    let (status, kind, body) = match key_authorization {
+        Some(key_authorization) => (200, "application/octet-stream", key_authorization),
+        None => (404, "text/plain; charset=utf-8", "no such challenge\n".to_owned()),
+    };
+    let headers = vec![
+        ("content-type", kind.to_owned()),
+        ("x-request-id", id.to_string()),
+        ("cache-control", "no-store".to_owned()),
+    ];
+    Answer { status, headers, body: body.into(), close: false }
+}
+
 fn seconds_up(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

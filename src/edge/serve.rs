@@ -11,9 +11,10 @@ use super::relay::{self, Asking, Stalls};
 use super::respond::{self, Answer};
 use super::session::{Admitted as AdmittedSession, GiveBack, Hold, ReplayBody, Returned};
 use super::tunnel;
+use crate::acme;
 use crate::audit::Stage;
 use crate::balance::Outcome;
-use crate::facts::Connection;
+use crate::facts::{Connection, Scheme};
 use crate::gate::{self, Body, Exchange, Held, RequestLine};
 use crate::request::{Head, Request, wire};
 use crate::telemetry::ReplicaOutcome;
@@ -85,6 +86,12 @@ pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrive
     if *edge.stop.borrow() {
         session.set_keepalive(None);
     }
+    if fault.is_none()
+        && let Some(token) = challenge(edge, &x)
+    {
+        let answer = edge.gate.kept().challenges.answer(token).await;
+        return answer_challenge(edge, session, x, answer).await;
+    }
     let read = match fault {
         Some(fault) => Err(fault.into()),
         None => read_head(&x, session.req_header()),
@@ -119,6 +126,29 @@ pub(super) async fn says_more_than_announced(edge: &Edge, session: &mut ServerSe
         Err(_) => (Reason::TooSlow, "the stream does not end"),
     };
     Some(wire::Malformed { reason, what, at: 0 })
+}
+
+/// The token that an authority asks for to see that a name is ours; only without TLS, where it must be answered whatever
+/// else the listener does.
+fn challenge<'a>(edge: &Edge, x: &'a Exchange) -> Option<&'a [u8]> {
+    let asks = x.connection.scheme == Scheme::Http && matches!(&x.line.method[..], b"GET" | b"HEAD");
+    let token = x.line.target.strip_prefix(acme::PATH.as_bytes()).filter(|_| asks)?;
+    edge.gate.kept().challenges.on().then_some(token)
+}
+
+async fn answer_challenge(
+    edge: &Edge,
+    mut session: Box<ServerSession>,
+    mut x: Box<Exchange>,
+    key_authorization: Option<String>,
+) -> After {
+    let mut answer = respond::challenge(key_authorization, &x.id);
+    answer.close |= !session.is_body_done();
+    x.status = answer.status;
+    x.bytes_out = answer.body.len() as u64;
+    let sent = respond::send(&mut session, &answer).await;
+    edge.gate.record(x);
+    finish(session, sent.is_ok(), answer.close).await
 }
 
 /// The one reading of the head; what comes of it is settled in its turn.

@@ -200,6 +200,18 @@ labels! {
         Untrusted = "untrusted",
     }
 
+    /// How an order for a certificate ended.
+    AcmeOutcome {
+        /// With a certificate that is in use.
+        Issued = "issued",
+        /// The authority did not find that the names are ours.
+        ChallengeFailed = "challenge_failed",
+        /// There were too many orders for the authority.
+        RateLimited = "rate_limited",
+        /// Otherwise: the authority out of reach or at fault, the account, the state directory.
+        Failed = "failed",
+    }
+
     /// What became of an audit event that was to be written.
     AuditOutcome {
         /// Handed to the operating system whole.

@@ -5,7 +5,8 @@ use super::handles::{
     AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, LoadMetrics, RouteMetrics, RuleMetrics, Seconds,
 };
 use super::labels::{
-    CacheStatus, HandshakeOutcome, Label, ProxyOutcome, ReloadOutcome, ReputationDecision, ShadowOutcome, WafPhase,
+    AcmeOutcome, CacheStatus, HandshakeOutcome, Label, ProxyOutcome, ReloadOutcome, ReputationDecision, ShadowOutcome,
+    WafPhase,
 };
 use crate::facts::RouteName;
 use crate::verdict::{Mode, Reason};
@@ -144,6 +145,7 @@ pub struct Metrics {
     connections_accepted: IntCounterVec,
     connections_refused: IntCounterVec,
     certificate_expiry: IntGaugeVec,
+    acme_next: IntGaugeVec,
     config_loaded: IntGauge,
     refusals: [By<Reason, IntCounter>; 2],
     /// From sending a request to a replica until the head of its answer.
@@ -168,6 +170,8 @@ pub struct Metrics {
     pub handshake_seconds: Seconds,
     /// The audit queue; handed to the audit stage.
     pub audit: AuditMetrics,
+    /// Orders for certificates.
+    pub acme_orders: By<AcmeOutcome, IntCounter>,
     /// Reloads.
     pub reloads: By<ReloadOutcome, IntCounter>,
     /// WebSocket tunnels open now.
@@ -278,6 +282,13 @@ impl Metrics {
             "When a certificate ends, in seconds since 1970.",
             &["name"],
         )?;
+        let acme_orders =
+            b.counters("gatehouse_acme_orders_total", "Orders for certificates, by how they ended.", &["outcome"])?;
+        let acme_next = b.gauges(
+            "gatehouse_acme_next_order_timestamp_seconds",
+            "When a certificate is ordered or renewed next, in seconds since 1970.",
+            &["name"],
+        )?;
         let held_bytes = b.gauge("gatehouse_held_bytes", "Bytes of bodies held in memory for inspection.")?;
         let load = LoadMetrics {
             requests: b.gauge("gatehouse_requests_in_flight", "Requests taken in and not yet answered.")?,
@@ -334,6 +345,7 @@ impl Metrics {
             handshakes: counts(&handshakes),
             handshake_seconds,
             audit: AuditMetrics { queue: audit_queue, events: counts(&audit_events), errors: audit_errors },
+            acme_orders: counts(&acme_orders),
             reloads: counts(&reloads),
             held_bytes,
             load,
@@ -356,6 +368,7 @@ impl Metrics {
             connections_accepted,
             connections_refused,
             certificate_expiry,
+            acme_next,
             config_loaded,
         })
     }
@@ -466,6 +479,14 @@ impl Metrics {
         }
     }
 
+    /// Says when each certificate is ordered next, by its first name. Others end their series.
+    pub fn acme_due<'a>(&self, certificates: impl IntoIterator<Item = (&'a str, SystemTime)>) {
+        self.acme_next.reset();
+        for (name, at) in certificates {
+            self.acme_next.with_label_values(&[name]).set(unix_seconds(at));
+        }
+    }
+
     /// Says when the running configuration was loaded.
     pub fn config_loaded(&self, at: SystemTime) {
         self.config_loaded.set(unix_seconds(at));
@@ -570,6 +591,7 @@ mod tests {
         check::<DiscoveryOutcome>("gatehouse_pool_discovery_total", "outcome");
         check::<HandshakeOutcome>("gatehouse_handshakes_total", "outcome");
         check::<ProxyOutcome>("gatehouse_proxy_headers_total", "outcome");
+        check::<AcmeOutcome>("gatehouse_acme_orders_total", "outcome");
         check::<crate::telemetry::AuditOutcome>("gatehouse_audit_events_total", "outcome");
         check::<ShadowOutcome>("gatehouse_shadow_requests_total", "outcome");
         check::<ReloadOutcome>("gatehouse_reloads_total", "outcome");

@@ -3,9 +3,10 @@
 use super::{Pair, store};
 use crate::fault::Fault;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256,
 };
+use rustls::sign::CertifiedKey;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -41,7 +42,7 @@ pub(super) fn names(extra: &[String]) -> Result<Vec<String>, Vec<Fault>> {
 }
 
 /// An address or DNS name as certificates write it.
-fn canonical(name: &str) -> Option<String> {
+pub(super) fn canonical(name: &str) -> Option<String> {
     if let Ok(address) = name.parse::<std::net::IpAddr>() {
         return Some(address.to_string());
     }
@@ -81,15 +82,25 @@ pub(super) fn ensure(pair: &Pair, ours: bool, names: &[String], now: SystemTime)
     if store::is_good_development(pair, names, now + REMAINING) == Some(true) {
         return Ok(true);
     }
-    let (certificate, key) = make(names, now).map_err(|error| failed(&error))?;
+    let (certificate, key) = make(COMMON_NAME, names, now).map_err(|error| failed(&error))?;
     // The key first: a certificate without its key would be taken for somebody else's.
-    write(&pair.key, &key, 0o600).map_err(|error| failed(&error))?;
-    write(&pair.cert, &certificate, 0o644).map_err(|error| failed(&error))?;
+    write(&pair.key, &key.serialize_pem(), 0o600).map_err(|error| failed(&error))?;
+    write(&pair.cert, &certificate.pem(), 0o644).map_err(|error| failed(&error))?;
     Ok(true)
 }
 
-/// A new certificate and key, in PEM.
-fn make(names: &[String], now: SystemTime) -> Result<(String, String), Box<dyn std::error::Error>> {
+/// A certificate that lives in memory alone, for names whose own is still to come.
+pub(super) fn temporary(names: &[String], now: SystemTime) -> Result<CertifiedKey, Box<dyn std::error::Error>> {
+    let (certificate, key) = make("Gatehouse temporary certificate", names, now)?;
+    Ok(super::certified(certificate.der(), key.serialize_der())?)
+}
+
+/// A new certificate and its key.
+fn make(
+    common_name: &str,
+    names: &[String],
+    now: SystemTime,
+) -> Result<(Certificate, KeyPair), Box<dyn std::error::Error>> {
     let hour_ago = now.duration_since(SystemTime::UNIX_EPOCH)?.saturating_sub(Duration::from_secs(3600));
     let at = |after: Duration| {
         let seconds = Duration::from_secs(after.as_secs());
@@ -99,12 +110,12 @@ fn make(names: &[String], now: SystemTime) -> Result<(String, String), Box<dyn s
     params.not_before = at(hour_ago).ok_or("the clock is beyond all calendars")?;
     params.not_after = at(hour_ago + LIFETIME).ok_or("the clock is beyond all calendars")?;
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, COMMON_NAME);
+    params.distinguished_name.push(DnType::CommonName, common_name);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
+    Ok((params.self_signed(&key)?, key))
 }
 
 /// Writes a file whole or not at all; nobody can open it meanwhile with more rights than `mode` gives.

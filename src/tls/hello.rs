@@ -48,6 +48,8 @@ pub struct Hello {
     pub schemes: Vec<u16>,
     /// The first application protocol; empty if there is none.
     pub protocol: Vec<u8>,
+    /// Whether no other one is offered.
+    pub one_protocol: bool,
 }
 
 /// Reads the first bytes of a connection.
@@ -171,6 +173,7 @@ impl Hello {
                     if !names.0.is_empty() {
                         let length = names.u8()?;
                         hello.protocol = names.take(length)?.to_vec();
+                        hello.one_protocol = names.0.is_empty();
                     }
                 }
                 SUPPORTED_VERSIONS => {
@@ -182,6 +185,11 @@ impl Hello {
             }
         }
         Some(hello)
+    }
+
+    /// Whether the client speaks this protocol and no other.
+    pub fn offers_only(&self, protocol: &[u8]) -> bool {
+        self.one_protocol && self.protocol == protocol
     }
 
     /// The fingerprint of a client that came over TCP: 36 characters of ASCII.

@@ -19,6 +19,7 @@
 //! *Open or closed.* Closed: a pair that is unreadable, does not match, has expired or comes in the wrong order refuses the
 //! load. A name that no certificate is for gets the first one, which an honest client then refuses itself.
 
+mod acme;
 mod development;
 pub mod hello;
 mod identity;
@@ -28,13 +29,18 @@ mod store;
 mod terminator;
 mod tickets;
 
+pub use acme::{AcmeSettings, Challenge, Eab, KeyType, RenewBefore, Stored, Wanted, check, stored};
 pub use identity::{ClientCertificates, Demand, Identity};
 pub use store::{CertificateSet, Expiry, Resolver};
 pub use terminator::{MinVersion, Protocol, Terminator, Terms};
 pub use tickets::{TicketSettings, Tickets};
 
+use crate::fault::Fault;
 use crate::units;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +61,8 @@ pub struct Settings {
     pub names: Vec<String>,
     /// How sessions are resumed.
     pub tickets: TicketSettings,
+    /// Certificates ordered from an authority, beside those above.
+    pub acme: AcmeSettings,
 }
 
 /// One certificate chain and its private key.
@@ -84,6 +92,58 @@ impl Pair {
 /// The cryptography of what is not a listener: what every listener speaks.
 fn provider() -> Arc<CryptoProvider> {
     terminator::cryptography(MinVersion::Tls13)
+}
+
+/// The protocol of the challenge TLS-ALPN-01 (RFC 8737 section 6.2): a handshake that ends without a byte of data.
+pub const ACME_TLS: &[u8] = b"acme-tls/1";
+
+/// The configuration for a client that offers [`ACME_TLS`] alone: an authority, of whom no certificate is asked, whatever
+/// the listener asks of others. Without a challenge under way for the name the handshake fails.
+///
+/// # Errors
+/// None that the cryptography of every listener would not have met before.
+pub fn challenge_config(resolver: Arc<Resolver>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(terminator::cryptography(MinVersion::Tls12))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = vec![ACME_TLS.to_vec()];
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// A certificate and its PKCS#8 key, for a handshake.
+///
+/// # Errors
+/// A key that cannot be used.
+pub fn certified(certificate: &CertificateDer<'_>, key: Vec<u8>) -> Result<CertifiedKey, rustls::Error> {
+    let key = provider().key_provider.load_private_key(PrivatePkcs8KeyDer::from(key).into())?;
+    Ok(CertifiedKey::new(vec![certificate.clone().into_owned()], key))
+}
+
+/// The configuration for a connection to an authority: TLS 1.3 or 1.2, HTTP/1.1, and the authorities in `ca` trusted, or
+/// where there is none the system's.
+///
+/// # Errors
+/// A file that cannot be read or holds no certificate, or a system that has none.
+pub fn client_config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, Fault> {
+    let mut roots = RootCertStore::empty();
+    let certificates: Vec<CertificateDer<'static>> = match ca {
+        Some(ca) => pem::chain(ca, "tls.acme.ca")?.into_iter().map(|(_, der)| der).collect(),
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    roots.add_parsable_certificates(certificates);
+    if roots.is_empty() {
+        let mend = "install the system's ca-certificates, or name a file with the authority's";
+        return Err(Fault::key("tls.acme.ca", "there is no certificate to trust", mend));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::key("tls.acme", error.to_string(), ""))?;
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

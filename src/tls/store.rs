@@ -3,6 +3,7 @@
 use super::{Pair, Settings, development, pem, provider, staple};
 use crate::fault::Fault;
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, SignatureScheme};
@@ -51,13 +52,14 @@ struct Stapled {
 }
 
 /// One pair that passed every check.
-struct Loaded {
-    key: CertifiedKey,
-    names: Vec<String>,
-    not_after: SystemTime,
+pub(super) struct Loaded {
+    pub(super) key: CertifiedKey,
+    pub(super) names: Vec<String>,
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
     /// How long the OCSP response in `key` may be shown.
     stapled_until: Option<SystemTime>,
-    warnings: Vec<Fault>,
+    pub(super) warnings: Vec<Fault>,
 }
 
 impl CertificateSet {
@@ -77,7 +79,8 @@ impl CertificateSet {
         let empty = |path: &Path| path.as_os_str().is_empty();
         let configured = settings.certificates.iter().enumerate().filter(|(_, p)| !empty(&p.cert) || !empty(&p.key));
         let mut pairs: Vec<_> = configured.map(|(i, p)| (format!("certificates[{i}]"), p.below(base))).collect();
-        let created = pairs.is_empty();
+        faults.extend(settings.acme.faults(base).into_iter().map(|fault| fault.under("acme")));
+        let created = pairs.is_empty() && !settings.acme.on();
         if created {
             let dir = state_dir.join("tls");
             let pair = Pair { cert: dir.join("development.pem"), key: dir.join("development.key"), ocsp: None };
@@ -113,25 +116,45 @@ impl CertificateSet {
             }
             set.files.extend([Some(pair.cert), Some(pair.key), pair.ocsp].into_iter().flatten());
         }
+        if settings.acme.on() {
+            let served = settings.acme.serve(state_dir, now);
+            served.stored.into_iter().for_each(|loaded| set.add(loaded));
+            set.warnings.extend(served.warnings);
+            let bare: Vec<String> = served.missing.into_iter().filter(|name| !set.is_for(name)).collect();
+            if !bare.is_empty() {
+                match development::temporary(&bare, now) {
+                    Ok(key) => drop(set.add_key(&bare, key)),
+                    Err(error) => {
+                        let what = format!("no temporary certificate can be made: {error}");
+                        faults.push(Fault::key("acme.names", what, "set this machine's clock right"));
+                    }
+                }
+            }
+        }
         set.development = development;
         if faults.is_empty() { Ok(set) } else { Err(faults) }
     }
 
     fn add(&mut self, loaded: Loaded) {
-        let key = Arc::new(loaded.key);
+        let key = self.add_key(&loaded.names, loaded.key);
         if let Some(until) = loaded.stapled_until {
             let without = Arc::new(CertifiedKey { ocsp: None, ..(*key).clone() });
-            self.staples.push(Stapled { with: key.clone(), without, until });
+            self.staples.push(Stapled { with: key, without, until });
         }
-        for name in &loaded.names {
+        self.expiries.push(Expiry { names: loaded.names, not_after: loaded.not_after });
+        self.warnings.extend(loaded.warnings);
+    }
+
+    fn add_key(&mut self, names: &[String], key: CertifiedKey) -> Arc<CertifiedKey> {
+        let key = Arc::new(key);
+        for name in names {
             match name.strip_prefix("*.") {
                 Some(parent) => self.wildcard.entry(parent.to_owned()).or_default().push(key.clone()),
                 None => self.exact.entry(name.clone()).or_default().push(key.clone()),
             }
         }
-        self.keys.push(key);
-        self.expiries.push(Expiry { names: loaded.names, not_after: loaded.not_after });
-        self.warnings.extend(loaded.warnings);
+        self.keys.push(key.clone());
+        key
     }
 
     /// The certificate for a server name: exact, else a wildcard for one label (RFC 6125 section 6.4.3), else the default.
@@ -152,6 +175,12 @@ impl CertificateSet {
             Some(stapled) if now() > stapled.until => stapled.without.clone(),
             _ => chosen,
         }
+    }
+
+    /// Whether a certificate is for this name, as it is or by a wildcard.
+    fn is_for(&self, name: &str) -> bool {
+        let parent = name.split_once('.').map_or("", |(_, parent)| parent);
+        self.exact.contains_key(name) || self.wildcard.contains_key(parent)
     }
 
     /// What each certificate is for and when it ends.
@@ -192,35 +221,53 @@ impl CertificateSet {
 
 /// What `rustls` asks for a certificate: points at one set, and can be pointed at another at any time.
 #[derive(Debug)]
-pub struct Resolver(ArcSwap<CertificateSet>);
+pub struct Resolver {
+    set: ArcSwap<CertificateSet>,
+    /// By server name: what an authority is shown while it asks whether the name is ours.
+    challenges: Mutex<HashMap<String, Arc<CertifiedKey>>>,
+}
 
 impl Resolver {
     /// Begins with this set.
     pub fn new(set: CertificateSet) -> Self {
-        Self(ArcSwap::from_pointee(set))
+        Self { set: ArcSwap::from_pointee(set), challenges: Mutex::default() }
     }
 
     /// From now on handshakes use this set. Connections that are open stay as they are.
     pub fn swap(&self, set: CertificateSet) {
-        self.0.store(Arc::new(set));
+        self.set.store(Arc::new(set));
+    }
+
+    /// From now on a client that offers the protocol [`ACME_TLS`] alone and asks for `name` gets this certificate (RFC
+    /// 8737 section 3); `None`: none again.
+    pub fn challenge(&self, name: &str, key: Option<CertifiedKey>) {
+        let mut challenges = self.challenges.lock();
+        match key {
+            Some(key) => challenges.insert(name.to_ascii_lowercase(), Arc::new(key)),
+            None => challenges.remove(&name.to_ascii_lowercase()),
+        };
     }
 
     /// The set in use.
     pub fn current(&self) -> Arc<CertificateSet> {
-        self.0.load_full()
+        self.set.load_full()
     }
 }
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let set = self.0.load();
+        if hello.alpn().is_some_and(|mut offered| offered.next() == Some(super::ACME_TLS) && offered.next().is_none()) {
+            // Nobody else speaks this protocol, so without a challenge for the name the handshake fails.
+            return self.challenges.lock().get(&hello.server_name()?.to_ascii_lowercase()).cloned();
+        }
+        let set = self.set.load();
         let chosen = set.choose(hello.server_name(), hello.signature_schemes())?;
         Some(set.in_force(chosen, SystemTime::now))
     }
 }
 
 /// Reads one pair and checks what can be checked without a client.
-fn load(pair: &Pair, place: &str, now: SystemTime) -> Result<Loaded, Vec<Fault>> {
+pub(super) fn load(pair: &Pair, place: &str, now: SystemTime) -> Result<Loaded, Vec<Fault>> {
     let chain = pem::chain(&pair.cert, &format!("{place}.cert"));
     let key = pem::private_key(&pair.key, &format!("{place}.key"));
     let (chain, key) = match (chain, key) {
@@ -249,7 +296,8 @@ fn load(pair: &Pair, place: &str, now: SystemTime) -> Result<Loaded, Vec<Fault>>
     }
     warnings.extend(readable_by_others(&pair.key));
 
-    let not_after = time(leaf.validity().not_after.timestamp());
+    let (not_before, not_after) =
+        (time(leaf.validity().not_before.timestamp()), time(leaf.validity().not_after.timestamp()));
     let chain_der: Vec<CertificateDer<'static>> = chain.iter().map(|(_, der)| der.clone()).collect();
     let stapled = pair.ocsp.as_ref().map(|path| staple::read(path, &format!("{place}.ocsp"), &chain, now));
     let stapled = match stapled {
@@ -268,7 +316,7 @@ fn load(pair: &Pair, place: &str, now: SystemTime) -> Result<Loaded, Vec<Fault>>
         Ok(mut key) if faults.is_empty() => {
             let stapled_until = stapled.as_ref().map(|staple| staple.until);
             key.ocsp = stapled.map(|staple| staple.response);
-            Ok(Loaded { key, names, not_after, stapled_until, warnings })
+            Ok(Loaded { key, names, not_before, not_after, stapled_until, warnings })
         }
         Ok(_) => Err(faults),
         Err(fault) => {

@@ -467,3 +467,137 @@ fn settings_read_and_print() {
     assert_eq!(toml::from_str::<Settings>(&toml::to_string(&settings).unwrap()).unwrap(), settings);
     assert!(toml::from_str::<Settings>("[[certificates]]\ncert = \"a\"\nkee = \"b\"\n").is_err());
 }
+
+fn acme(names: &[&[&str]]) -> Settings {
+    let names = names.iter().map(|names| names.iter().map(|name| (*name).to_owned()).collect()).collect();
+    Settings { acme: AcmeSettings { names, terms_agreed: true, ..AcmeSettings::default() }, ..Settings::default() }
+}
+
+#[test]
+fn what_cannot_be_ordered_is_said_before_anything_is() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("short"), "c2hvcnQ\n").unwrap();
+    let eab = |kid: &str, hmac: Option<&str>, file: Option<&str>| {
+        let hmac = hmac.map(|hmac| crate::units::Secret::new(hmac.to_owned()));
+        Some(Eab { kid: kid.to_owned(), hmac, hmac_file: file.map(Into::into) })
+    };
+    let long = "A".repeat(43);
+    type Change<'a> = Box<dyn Fn(&mut AcmeSettings) + 'a>;
+    let cases: Vec<(Change<'_>, &str)> = vec![
+        (Box::new(|s| s.names = vec![vec!["*.a.test".into()]]), "acme.names[0][0]: \"*.a.test\" is a wildcard"),
+        (
+            Box::new(|s| s.names = vec![vec!["a.test".into(), "192.0.2.1".into()]]),
+            "acme.names[0][1]: 192.0.2.1 is an addr",
+        ),
+        (Box::new(|s| s.names = vec![vec!["../a".into()]]), "acme.names[0][0]: \"../a\" is no host name"),
+        (Box::new(|s| s.names = vec![Vec::new()]), "acme.names[0]: 0 names"),
+        (Box::new(|s| s.terms_agreed = false), "acme.terms_agreed: "),
+        (Box::new(|s| s.directory = "http://a.test/".into()), "acme.directory: "),
+        (Box::new(|s| s.contact = vec!["ops@a.test".into()]), "acme.contact[0]: "),
+        (Box::new(|s| s.retry_min = crate::units::Span::millis(10)), "acme.retry_min: "),
+        (Box::new(|s| s.retry_max = crate::units::Span::secs(10)), "acme.retry_max: "),
+        (Box::new(|s| s.ca = Some("nowhere.pem".into())), "acme.ca: "),
+        (Box::new(|s| s.eab = eab("", Some(&long), None)), "acme.eab.kid: "),
+        (Box::new(|s| s.eab = eab("k", None, None)), "acme.eab.hmac: there is no key"),
+        (
+            Box::new(|s| s.eab = eab("k", Some("c2hvcnQ"), None)),
+            "acme.eab.hmac: the key is not base64url of at least 32",
+        ),
+        (Box::new(|s| s.eab = eab("k", Some("%%%"), None)), "acme.eab.hmac: the key is not base64url"),
+        (Box::new(|s| s.eab = eab("k", None, Some("short"))), "acme.eab.hmac_file: the key is not base64url"),
+        (Box::new(|s| s.eab = eab("k", None, Some("nowhere"))), "acme.eab.hmac_file: "),
+        (Box::new(|s| s.eab = eab("k", Some(&long), Some("short"))), "acme.eab.hmac_file: the key is given twice"),
+    ];
+    for (change, expected) in cases {
+        let mut settings = acme(&[&["a.test"]]);
+        change(&mut settings.acme);
+        let faults = build(&settings, &dir, SystemTime::now()).unwrap_err();
+        assert!(faults.contains(expected) && !faults.contains("c2hvcnQ"), "{faults}");
+    }
+    // Off, nothing of it is looked at.
+    let off = Settings { acme: AcmeSettings { terms_agreed: false, ..AcmeSettings::default() }, ..Settings::default() };
+    assert!(build(&off, &dir, SystemTime::now()).is_ok());
+    for text in ["0%", "51%", "-1%", "0s", "soon", ""] {
+        assert!(text.parse::<RenewBefore>().is_err(), "{text}");
+    }
+    for text in ["1%", "50%", "30d"] {
+        assert_eq!(text.parse::<RenewBefore>().unwrap().to_string(), text);
+    }
+}
+
+#[test]
+fn names_whose_own_certificate_is_missing_are_served_by_what_there_is() {
+    let authority = Authority::new();
+    let (dir, now) = (&authority.dir, SystemTime::now());
+    let settings = acme(&[&["a.test", "b.test"], &["c.test"]]);
+    let state = dir.path().join("state");
+    let folder = state.join("acme/certificates");
+    let store = |file: &Path, names: &[&str], days: u32| {
+        std::fs::create_dir_all(&folder).unwrap();
+        authority.issue("x", names, |params| {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            let since = (now + DAY * days).duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(since.as_secs());
+        });
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        std::fs::write(file, read("x.key") + &read("x.pem")).unwrap();
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    let shown = |set: &CertificateSet, name: &str| {
+        let der = set.choose(Some(name), &[SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap().cert[0].to_vec();
+        x509_parser::parse_x509_certificate(&der).unwrap().1.subject().to_string()
+    };
+    let temporary = "CN=Gatehouse temporary certificate";
+    let set = build(&settings, dir, now).unwrap();
+    assert_eq!([shown(&set, "a.test"), shown(&set, "c.test")], [temporary, temporary]);
+    assert!(set.expiries().is_empty() && !state.exists(), "neither counted nor written");
+
+    // One that is stored for other names serves the name that it is for.
+    store(&folder.join("old.pem"), &["a.test"], 30);
+    let set = build(&settings, dir, now).unwrap();
+    assert_eq!([shown(&set, "a.test"), shown(&set, "b.test")], ["CN=x", temporary]);
+    assert_eq!(set.expiries().len(), 1);
+    // A wildcard of the configuration is better than a temporary one, too.
+    authority.issue("wild", &["*.test"], |_| {});
+    let both = Settings { certificates: vec![pair("wild")], ..settings.clone() };
+    let set = build(&both, dir, now).unwrap();
+    assert_eq!([shown(&set, "a.test"), shown(&set, "b.test")], ["CN=x", "CN=wild"]);
+
+    let wanted = settings.acme.wanted(&state);
+    store(&wanted[0].file, &["a.test", "b.test"], 30);
+    store(&wanted[1].file, &["c.test"], 30);
+    std::fs::remove_file(folder.join("old.pem")).unwrap();
+    let set = build(&settings, dir, now).unwrap();
+    assert_eq!(["a.test", "b.test", "c.test"].map(|name| shown(&set, name)), ["CN=x", "CN=x", "CN=x"]);
+    assert!(check(&wanted[0].file, &wanted[0].names, now).is_ok());
+    assert!(check(&wanted[1].file, &wanted[0].names, now).is_err(), "for other names");
+
+    // Past its end, or damaged: a warning, and the gate starts.
+    let later = now + DAY * 31;
+    let set = build(&settings, dir, later).unwrap();
+    assert_eq!((shown(&set, "a.test").as_str(), set.warnings().len()), (temporary, 2));
+    std::fs::write(&wanted[0].file, "-----BEGIN").unwrap();
+    let set = build(&settings, dir, now).unwrap();
+    assert_eq!((shown(&set, "a.test").as_str(), set.warnings().len()), (temporary, 1));
+    assert!(check(&wanted[0].file, &wanted[0].names, now).is_err());
+}
+
+#[test]
+fn another_name_directory_or_key_is_another_file_and_order_does_not_matter() {
+    let (state, one) = (Path::new("/state"), acme(&[&["b.test", "A.test", "a.test"]]).acme);
+    let file = |settings: &AcmeSettings| settings.wanted(state)[0].file.clone();
+    assert_eq!(one.wanted(state)[0].names, ["b.test", "a.test"]);
+    let same = acme(&[&["b.test", "a.test"]]).acme;
+    assert_eq!(file(&one), file(&same));
+    for other in [
+        acme(&[&["b.test"]]).acme,
+        AcmeSettings { directory: "https://other.test/".into(), ..one.clone() },
+        AcmeSettings { key_type: KeyType::Rsa2048, ..one.clone() },
+    ] {
+        assert_ne!(file(&one), file(&other));
+    }
+    let bound = AcmeSettings { eab: Some(Eab { kid: "k".into(), ..Eab::default() }), ..one.clone() };
+    assert_ne!(one.account_file(state), bound.account_file(state));
+    let long = format!("{}.test", ["a"; 120].join("."));
+    assert!(file(&acme(&[&[&long]]).acme).file_name().unwrap().len() < 140);
+}

@@ -1,10 +1,12 @@
 //! What the tests stand on: the program itself, a replica that records, and clients for HTTP/1, HTTP/2 and WebSocket.
 
+mod authority;
 mod client;
 pub(crate) mod frames;
 mod gate;
 mod replica;
 
+pub(crate) use authority::{Authority, Behaviour};
 pub(crate) use client::{H1, Reply, h2_request, tls_config, tls_config_with, tls_stream};
 pub(crate) use frames::{Fate, Frames};
 pub(crate) use gate::{Gate, free_port};
