@@ -177,6 +177,7 @@ pub(super) const SHAPES: &[Shape] = &[
         "function reached by its name",
         r"\b(?:window|self|top|parent|this|frames|globalThis|document)\s*\[\s*(?:['\x22`/]|\w+\[|atob|\d+\s*[,\]])[^\]]*\]\s*(?:\(|`|\[|=)|\[\s*['\x22](?:constructor|filter|map|find|sort|flat|at|concat|alert|eval)['\x22]\s*\]\s*[(\[`]|\b(?:constructor|Function)\s*\(\s*['\x22`][^'\x22`]*['\x22`]\s*\)\s*(?:\(|`)|\.constructor\s*(?:\(|`)|\bReflect\.(?:apply|construct)|\.(?:map|find|filter|every|some|forEach|sort|replace|then|from)\s*\(\s*(?:alert|confirm|prompt|eval|print)\s*\)|\bset\.constructor",
     ),
+    shape(3, Payload, "script fetched by a library", r"\$\.(?:getScript|globalEval)\s*\("),
     shape(
         3,
         Payload,
@@ -239,7 +240,7 @@ pub(super) const BEHIND_QUOTE: &[Shape] = &[
         4,
         BreakOut,
         "quote, then a program",
-        r"^['\x22`][\s)\]};,+*/&|^?:%<>=!~-]{1,12}(?:window|self|top|parent|this|frames|globalThis|document)?[.\[]?['\x22]?(?:(?:alert|confirm|prompt|eval|print|fetch|import|setTimeout|setInterval|document\.\w+|window\.\w+|location|console\.log|Function|process\.\w+|require|constructor|String\.from\w*|\$\.get\w*)['\x22]?\]?\s*(?:[(=.\[]|\x60\S)|(?:new\s+Function|throw|document\.|window\.|location)\b)",
+        r"^['\x22`][\s)\]};,+*/&|^?:%<>=!~-]{1,12}(?:window|self|top|parent|this|frames|globalThis|document)?[.\[]?['\x22]?(?:(?:alert|confirm|prompt|eval|print|fetch|import|setTimeout|setInterval|document\.\w+|window\.\w+|location|console\.log|Function|process\.\w+|require|constructor|String\.from\w*|\$\.get\w*)['\x22]?\]?\s*(?:[(=.\[]|\x60\S)|(?:new\s+Function|throw|document\.|window\.|location)\b|\[\d*\]\s*\.\w+\(|(?:window|self|top|parent|frames|globalThis)\[)",
     ),
     shape(
         3,

@@ -350,5 +350,6 @@ pub(super) fn speaks_of_code(text: &[u8]) -> bool {
         && lead + tail >= 4
         && tokens(text).rev().take(tail).filter_map(word).any(|word| is_one_of(word, JOINTS));
     let leads: usize = tokens(text).count() - lead;
-    goes_on || is_open(tokens(text).rev().skip(leads))
+    // One word may be what an attack is hidden behind: `test ; id`.
+    goes_on || lead >= 2 && is_open(tokens(text).rev().skip(leads))
 }

@@ -7,7 +7,7 @@ use super::shape::{Shape, shape};
 /// Programs and built-ins whose names are no words of a language.
 macro_rules! programs {
     () => {
-        r"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:whoami|uname|ifconfig|netstat|printenv|crontab|user(?:add|del|mod)|adduser|groupadd|openssl|kubectl|docker|podman|scp|sftp|ssh|rsync|curl|wget|ncat|netcat|nc|socat|telnet|nslookup|dig|traceroute6?|tftp|busybox|mkfifo|chmod|chown|chattr|lsof|lsblk|dmesg|sysctl|systemctl|iptables|tcpdump|nmap|passwd|sudo|su|mysql|mysqldump|psql|sqlite3|mongo|redis-cli|gawk|tar|gunzip|unzip|base64|xxd|hexdump|od|mkdir|rmdir|cp|mv|rm|dd|df|du|ps|ls|pwd|env|uptime|hostname|poweroff|insmod|modprobe|umount|nohup|strace|gdb|gcc|python\d?|perl|ruby|php|bash|sh|zsh|ksh|dash|pkill|killall|eval|tac|nl|getent|vim?|whereis|lscpu|lspci|logname|cat|touch|source|ping6?|ipconfig|systeminfo|tasklist|taskkill|schtasks|vssadmin|i?cacls|takeown|mklink|attrib|wmic|msiexec|netsh|diskpart|bitsadmin|certutil|mshta|rundll32|regsvr32|[wc]script|powershell|pwsh|cmd|bcdedit|wevtutil|fsutil|nltest|dsquery|qwinsta|quser|driverquery|getmac|arp|tracert|pathping|nbtstat|findstr|xcopy|robocopy|comspec|gpresult|calc|notepad|(?:get|set|new|remove|start|stop|invoke|import|out|add|copy|move|write)-[a-z]{4,24})(?:\.exe)?"
+        r"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:whoami|uname|ifconfig|netstat|printenv|crontab|user(?:add|del|mod)|adduser|groupadd|openssl|kubectl|docker|podman|scp|sftp|ssh|rsync|curl|wget|ncat|netcat|nc|socat|telnet|nslookup|dig|traceroute6?|tftp|busybox|mkfifo|chmod|chown|chattr|lsof|lsblk|dmesg|sysctl|systemctl|iptables|tcpdump|nmap|passwd|sudo|su|mysql|mysqldump|psql|sqlite3|mongo|redis-cli|gawk|tar|gunzip|unzip|base64\s+[-/]\S*|xxd|hexdump|od|mkdir|rmdir|cp|mv|rm|dd|df|du|ps|ls|pwd|env|uptime|hostname|poweroff|insmod|modprobe|umount|nohup|strace|gdb|gcc|python\d?|perl|ruby|php|bash|sh|zsh|ksh|dash|pkill|killall|eval|tac|nl|getent|vim?|whereis|lscpu|lspci|logname|cat|touch|source|ping6?|ipconfig|systeminfo|tasklist|taskkill|schtasks|vssadmin|i?cacls|takeown|mklink|attrib|wmic|msiexec|netsh|diskpart|bitsadmin|certutil|mshta|rundll32|regsvr32|[wc]script|powershell|pwsh|cmd|bcdedit|wevtutil|fsutil|nltest|dsquery|qwinsta|quser|driverquery|getmac|arp|tracert|pathping|nbtstat|findstr|xcopy|robocopy|comspec|gpresult|calc|notepad|(?:get|set|new|remove|start|stop|invoke|import|out|add|copy|move|write)-(?:process|service|content|childitem|item(?:property)?|web(?:request|client)|restmethod|expression|command|object|wmiobject|ciminstance|module|file|string|location|acl|(?:local|ad)?user|job|sleep|computer|credential|history|variable|executionpolicy))(?:\.exe)?"
     };
 }
 
@@ -233,7 +233,7 @@ pub(super) const PROGRAMS: &[Shape] = &[
             programs!(),
             r"\s+[^\s=|]|",
             worded_programs!(),
-            r"))"
+            r"|get-\w{3,20}\s*$|\w+\.exe\s*$))"
         ),
     ),
     shape(
