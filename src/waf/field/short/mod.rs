@@ -153,8 +153,8 @@ const ATTACK: u8 = 4;
 const DOUBTFUL: u8 = 3;
 /// From this weight on it counts beside how well a text was hidden.
 const NOTABLE: u8 = 2;
-/// What code weighs less where a sentence is about it.
-const TOLD: u8 = 3;
+/// What code weighs less at the end of a sentence that is about it.
+const TOLD: u8 = 4;
 /// What signs weigh less that are only seen when the words in front are left out.
 const BEHIND_WORDS: u8 = 1;
 /// Signs that are reported.
@@ -195,8 +195,12 @@ pub fn read_line(value: &[u8]) -> Reading {
     {
         (weight, signs) = weigh_all(&rest);
     }
-    if weight >= DOUBTFUL && prose::speaks_of_code(value) {
-        weight = weight.saturating_sub(TOLD);
+    if weight >= DOUBTFUL {
+        weight = match prose::speaks_of_code(value) {
+            Some(prose::Told::Within) => 0,
+            Some(prose::Told::AtTheEnd) => weight.saturating_sub(TOLD),
+            None => weight,
+        };
     }
     Reading { verdict: verdict(weight), signs }
 }

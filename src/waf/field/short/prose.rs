@@ -329,27 +329,48 @@ fn quotation(text: &[u8], before: &[u8]) -> Option<usize> {
     ends.then_some(end)
 }
 
-/// Whether code stands in the text as the object of a sentence: prose goes on behind it, or the prose before it is open.
-pub(super) fn speaks_of_code(text: &[u8]) -> bool {
+/// How a sentence speaks of the code in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Prose stands on both sides of it.
+    Within,
+    /// It ends a sentence that the prose before leaves open.
+    AtTheEnd,
+}
+
+/// Whether bare code stands in the text as the object of a sentence.
+pub(super) fn speaks_of_code(text: &[u8]) -> Option<Told> {
     if memchr::memchr2(b'\n', b'\r', text).is_some() {
-        return false;
+        return None;
     }
-    let is_lead = |(at, token): &(usize, &[u8])| word(token).is_some() || *at > 0 && is_number(token);
+    let is_lead = |(at, token): &(usize, &[u8])| word(token).is_some() || is_scope(token) || *at > 0 && is_number(token);
     let lead = tokens(text).enumerate().take_while(is_lead).count();
-    let mut front = tokens(text).skip(lead);
+    let first = tokens(text).nth(lead)?;
     // What is glued to a word is no object of its own: `name' or 1=1`.
-    let glued = |token: &[u8]| {
-        let letters = token.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-        letters > 0 && matches!(token.get(letters), Some(b'\'' | b'"' | b'`' | b';' | b'|' | b'&'))
-    };
-    if lead == 0 || front.next().is_none_or(glued) {
-        return false;
+    let letters = first.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    if lead == 0 || letters > 0 && matches!(first.get(letters), Some(b'\'' | b'"' | b'`' | b';' | b'|' | b'&')) {
+        return None;
     }
-    let tail = tokens(text).rev().map_while(word).count();
-    let goes_on = tail >= 2
-        && lead + tail >= 4
-        && tokens(text).rev().take(tail).filter_map(word).any(|word| is_one_of(word, JOINTS));
-    let leads: usize = tokens(text).count() - lead;
-    // One word may be what an attack is hidden behind: `test ; id`.
-    goes_on || lead >= 2 && is_open(tokens(text).rev().skip(leads))
+    let behind = tokens(text).count() - lead;
+    let lead_backwards = || tokens(text).rev().skip(behind);
+    let mark = |token: &[u8]| token.iter().all(|byte| b".,:;!?)".contains(byte));
+    let is_tail = |token: &&[u8]| word(token).is_some() || is_number(token) || mark(token);
+    let tail = tokens(text).rev().take_while(is_tail).count();
+    let joined = || tokens(text).rev().take(tail).filter_map(word).any(|word| is_one_of(word, JOINTS));
+    // One word may be what an attack is hidden behind, as in `test ; id`; an order with more behind it is none.
+    let is_order = || first_word(text).is_some_and(|word| is_one_of(word, ORDERS) || is_one_of(word, JOINTS));
+    if tail >= 2 && lead + tail >= 4 && (lead >= 2 || is_order()) && joined() {
+        return Some(Told::Within);
+    }
+    (lead >= 2 && is_open(lead_backwards())).then_some(Told::AtTheEnd)
+}
+
+/// `fix(parser):`
+fn is_scope(token: &[u8]) -> bool {
+    let Some(inner) = token.strip_suffix(b"):") else { return false };
+    let mut halves = inner.splitn(2, |byte| *byte == b'(');
+    let named = |half: Option<&[u8]>| {
+        half.is_some_and(|half| !half.is_empty() && half.iter().all(|b| b.is_ascii_alphanumeric() || b"-_/".contains(b)))
+    };
+    named(halves.next()) && named(halves.next())
 }
