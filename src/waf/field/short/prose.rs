@@ -343,26 +343,40 @@ pub(super) fn speaks_of_code(text: &[u8]) -> Option<Told> {
     if memchr::memchr2(b'\n', b'\r', text).is_some() {
         return None;
     }
-    let is_lead = |(at, token): &(usize, &[u8])| word(token).is_some() || is_scope(token) || *at > 0 && is_number(token);
+    let is_lead =
+        |(at, token): &(usize, &[u8])| word(token).is_some() || is_scope(token) || *at > 0 && is_number(token);
     let lead = tokens(text).enumerate().take_while(is_lead).count();
     let first = tokens(text).nth(lead)?;
     // What is glued to a word is no object of its own: `name' or 1=1`.
     let letters = first.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-    if lead == 0 || letters > 0 && matches!(first.get(letters), Some(b'\'' | b'"' | b'`' | b';' | b'|' | b'&')) {
+    if letters > 0 && matches!(first.get(letters), Some(b'\'' | b'"' | b'`' | b';' | b'|' | b'&')) {
         return None;
     }
     let behind = tokens(text).count() - lead;
-    let lead_backwards = || tokens(text).rev().skip(behind);
     let mark = |token: &[u8]| token.iter().all(|byte| b".,:;!?)".contains(byte));
     let is_tail = |token: &&[u8]| word(token).is_some() || is_number(token) || mark(token);
     let tail = tokens(text).rev().take_while(is_tail).count();
     let joined = || tokens(text).rev().take(tail).filter_map(word).any(|word| is_one_of(word, JOINTS));
-    // One word may be what an attack is hidden behind, as in `test ; id`; an order with more behind it is none.
-    let is_order = || first_word(text).is_some_and(|word| is_one_of(word, ORDERS) || is_one_of(word, JOINTS));
-    if tail >= 2 && lead + tail >= 4 && (lead >= 2 || is_order()) && joined() {
+    let is_told = match lead {
+        0 => tail >= 4 && tail < behind && is_subject(text, tail),
+        _ => tail >= 2 && lead + tail >= 4 && joined(),
+    };
+    if is_told {
         return Some(Told::Within);
     }
-    (lead >= 2 && is_open(lead_backwards())).then_some(Told::AtTheEnd)
+    // One word may be what an attack is hidden behind, as in `test ; id`.
+    (lead >= 2 && is_open(tokens(text).rev().skip(behind))).then_some(Told::AtTheEnd)
+}
+
+/// Whether the code that a text begins with is what the words behind it speak of: they go on with a joint or a verb, and
+/// the code does not end in the mark of a comment, which would hide them.
+fn is_subject(text: &[u8], tail: usize) -> bool {
+    let mut reversed = tokens(text).rev().skip(tail - 1);
+    let goes_on = reversed.next().and_then(word).is_some_and(|word| {
+        is_one_of(word, JOINTS) || word.len() > 3 && word.ends_with(b"s") && !word.ends_with(b"ss")
+    });
+    let comments = |token: &[u8]| [&b"--"[..], b"#", b"/*", b"//", b"-"].iter().any(|mark| token.ends_with(mark));
+    goes_on && reversed.next().is_some_and(|last| !comments(last))
 }
 
 /// `fix(parser):`
@@ -370,7 +384,9 @@ fn is_scope(token: &[u8]) -> bool {
     let Some(inner) = token.strip_suffix(b"):") else { return false };
     let mut halves = inner.splitn(2, |byte| *byte == b'(');
     let named = |half: Option<&[u8]>| {
-        half.is_some_and(|half| !half.is_empty() && half.iter().all(|b| b.is_ascii_alphanumeric() || b"-_/".contains(b)))
+        half.is_some_and(|half| {
+            !half.is_empty() && half.iter().all(|b| b.is_ascii_alphanumeric() || b"-_/".contains(b))
+        })
     };
     named(halves.next()) && named(halves.next())
 }
