@@ -26,7 +26,7 @@
 //! path = "/api/tasks/{task_id}"  # {name...} at the end: all that remains, where no other path describes it
 //! methods = ["GET", "PUT"]       # GET takes HEAD too; all but these and OPTIONS get 405
 //! name = "task"                  # for audit events; else methods and path
-//! content = ["application/json", "multipart/form-data"]    # others get 415; left out: what the fields below need
+//! content = ["application/json", "multipart/form-data"]    # others get 415; left out: what the fields need, or what is read
 //! max_body = "2MiB"
 //! path_fields.task_id = "uuid"   # beats [path_fields]
 //! query.status = "enum(todo, doing, review, done)?"

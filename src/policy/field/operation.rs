@@ -55,9 +55,12 @@ impl Operation {
     }
 
     /// Whether it takes a body of that type: the value of Content-Type, empty where the request has none. Else: 415. An
-    /// operation that describes no body takes every type.
+    /// operation that says nothing of bodies takes every type that is read: nothing of a request passes unread.
     pub fn takes_content(&self, content_type: &[u8]) -> bool {
-        self.content.is_empty() || self.content.iter().any(|range| range.fits(content_type))
+        if self.content.is_empty() {
+            return self.fields.body.is_some() || is_read(content_type);
+        }
+        self.content.iter().any(|range| range.fits(content_type))
     }
 
     /// The media types of bodies it takes; none: every one.
@@ -78,6 +81,25 @@ impl Operation {
     /// All other fields.
     pub fn fields(&self) -> &Arc<Fields> {
         &self.fields
+    }
+}
+
+/// Whether the rules see what a body of that media type says: a parser of its own, or the text as it is.
+fn is_read(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|b| *b == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    let Some((kind, subtype)) = std::str::from_utf8(&essence).ok().and_then(|essence| essence.split_once('/')) else {
+        return false;
+    };
+    match kind {
+        "text" => true,
+        "multipart" => subtype == "form-data",
+        "application" => {
+            matches!(subtype, "json" | "xml" | "x-www-form-urlencoded")
+                || subtype.ends_with("+json")
+                || subtype.ends_with("+xml")
+        }
+        "image" => subtype.ends_with("+xml"),
+        _ => false,
     }
 }
 

@@ -232,6 +232,14 @@ fn every_field_has_its_class() {
     let webhook = found(&policy, "POST", "/webhooks/github").unwrap();
     assert_eq!(webhook.operation().fields().body.as_ref().unwrap().spec(), "opaque(25MiB)");
     assert!(webhook.operation().takes_content(b"any/thing"));
+    // Where nothing is said of bodies, those are taken that somebody reads.
+    let counts = found(&policy, "DELETE", "/api/x/counts").unwrap();
+    for read in ["application/json", "Application/Problem+JSON; a=b", "text/plain", "multipart/form-data; boundary=x"] {
+        assert!(counts.operation().takes_content(read.as_bytes()), "{read}");
+    }
+    for unread in ["", "application/octet-stream", "image/png", "image/x+json", "application/jsonx", "json"] {
+        assert!(!counts.operation().takes_content(unread.as_bytes()), "{unread}");
+    }
     assert!(!policy.refuses_unknown());
     assert_eq!(policy.other().query.other().spec(), "short(200)");
     assert!(build("policy.unknown.route = 'refuse'").unwrap().refuses_unknown());

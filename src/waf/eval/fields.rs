@@ -273,6 +273,21 @@ impl Notes {
         hide
     }
 
+    /// Reads a line of somebody's own, which may speak of what it must not be.
+    fn line(&mut self, value: &[u8]) -> FieldVerdict {
+        match self.text(value) {
+            FieldVerdict::Doubtful(signs) | FieldVerdict::Attack(signs) if !signs.is_empty() => {
+                let reading = short::read_line(value);
+                match reading.verdict {
+                    Verdict::Ordinary => FieldVerdict::Fits,
+                    Verdict::Doubtful => FieldVerdict::Doubtful(reading.signs),
+                    Verdict::Attack => FieldVerdict::Attack(reading.signs),
+                }
+            }
+            verdict => verdict,
+        }
+    }
+
     /// Reads a text.
     fn text(&mut self, value: &[u8]) -> FieldVerdict {
         if short::is_plain(value) || is_known(value) {
@@ -306,8 +321,20 @@ impl Notes {
             return FieldVerdict::Misfit(what).or(|| self.text(value));
         }
         match class {
-            Class::Short(_) => self.text(value),
-            Class::Free(_) | Class::Opaque(_) => FieldVerdict::Fits,
+            Class::Json(json) => {
+                let scalars = json.scalars(value).unwrap_or_default();
+                scalars.iter().fold(FieldVerdict::Fits, |so_far, text| so_far.or(|| self.fitting(&json.each, text)))
+            }
+            class => self.fitting(class, value),
+        }
+    }
+
+    /// Reads what a value of sound structure says.
+    fn fitting(&mut self, class: &Class, value: &[u8]) -> FieldVerdict {
+        match class {
+            Class::Short(_) => self.line(value),
+            // Of JSON in a text each value is read by itself.
+            Class::Free(_) | Class::Opaque(_) | Class::Json(_) => FieldVerdict::Fits,
             Class::Typed(grammar) => {
                 let texts = grammar.texts(value);
                 texts.iter().fold(FieldVerdict::Fits, |so_far, (_, text)| so_far.or(|| self.text(text)))

@@ -15,6 +15,7 @@
 //! Fails closed: what cannot be read as its class does not fit.
 
 use super::grammar::Grammar;
+use super::json_text::JsonText;
 use super::text;
 use std::fmt;
 
@@ -36,6 +37,8 @@ pub enum Class {
     Free(Free),
     /// Signed or binary: size only.
     Opaque(Opaque),
+    /// A JSON document in a text, whose values have a class.
+    Json(JsonText),
 }
 
 /// Human text of a bounded length: titles, names, search boxes.
@@ -112,7 +115,7 @@ impl fmt::Display for SpecError {
 impl std::error::Error for SpecError {}
 
 /// What a class is called that is no grammar.
-const TEXTS: [&str; 3] = ["short", "free", "opaque"];
+const TEXTS: [&str; 4] = ["short", "free", "opaque", "json"];
 
 /// The text between the parentheses of a class, and where it begins.
 #[derive(Clone, Copy, Debug)]
@@ -184,6 +187,26 @@ impl Class {
             }
             "free" => Self::Free(Free { max_bytes: size(arguments, FREE_BYTES)?, optional }),
             "opaque" => Self::Opaque(Opaque { max_bytes: size(arguments, OPAQUE_BYTES)?, optional }),
+            "json" => {
+                let Some(inner) = arguments else {
+                    return Err(SpecError::new(
+                        indent + name.len(),
+                        "`json` needs the class of what it holds",
+                        "write it as `json(short(100))`",
+                    ));
+                };
+                let within = |error: SpecError| SpecError { at: inner.at + error.at, ..error };
+                match Self::parse(inner.text).map_err(within)? {
+                    Self::Json(_) => {
+                        return Err(SpecError::new(
+                            inner.trim().at,
+                            "JSON in JSON in a text is not read",
+                            "write the class of the values themselves, as in `json(short(100))`",
+                        ));
+                    }
+                    each => Self::Json(JsonText { each: Box::new(each), optional }),
+                }
+            }
             _ => match Grammar::from_spec(name, indent, arguments)? {
                 Some(grammar) => Self::Typed(grammar.with_optional(optional)),
                 None => {
@@ -199,7 +222,7 @@ impl Class {
     }
 
     /// Whether `value` (decoded, as the application will see it) has the structure of this class. Linear in its
-    /// length, without allocation when it fits (save for addresses with non-ASCII names, which are bounded).
+    /// length, without allocation when it fits (save for addresses with non-ASCII names and for JSON, which are bounded).
     ///
     /// # Errors
     /// What is wrong with it.
@@ -209,6 +232,7 @@ impl Class {
             Self::Short(short) => text::check_short(value, short),
             Self::Free(free) => text::check(value, free),
             Self::Opaque(opaque) => text::check_opaque(value, opaque),
+            Self::Json(json) => json.check(value),
         }
     }
 
@@ -219,7 +243,8 @@ impl Class {
             Self::Typed(grammar) => grammar.is_optional(),
             Self::Short(Short { optional, .. })
             | Self::Free(Free { optional, .. })
-            | Self::Opaque(Opaque { optional, .. }) => *optional,
+            | Self::Opaque(Opaque { optional, .. })
+            | Self::Json(JsonText { optional, .. }) => *optional,
         }
     }
 }
@@ -229,6 +254,7 @@ impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Typed(grammar) => return grammar.fmt(f),
+            Self::Json(json) => write!(f, "json({})", json.each)?,
             Self::Short(Short { max_chars: SHORT_CHARS, .. }) => f.write_str("short")?,
             Self::Short(Short { max_chars, .. }) => write!(f, "short({max_chars})")?,
             Self::Free(Free { max_bytes: FREE_BYTES, .. }) => f.write_str("free")?,
@@ -360,6 +386,8 @@ mod tests {
             ("free(1000)", "free(1000B)"),
             ("opaque(25MiB)", "opaque"),
             ("opaque(1GiB)?", "opaque(1GiB)?"),
+            ("json( short(60) )", "json(short(60))"),
+            ("json(enum(a, b)?)?", "json(enum(a, b)?)?"),
         ] {
             let class = Class::parse(spec).unwrap_or_else(|e| panic!("{spec}: {e}"));
             assert_eq!(class.to_string(), printed, "{spec}");
@@ -384,7 +412,10 @@ mod tests {
             ("uid", "at byte 0: there is no class `uid`; did you mean `uuid`?"),
             ("  intger(1..2)", "at byte 2: there is no class `intger`; did you mean `integer`?"),
             ("shrt", "at byte 0: there is no class `shrt`; did you mean `short`?"),
-            ("zzzzzzzzzzzz", "at byte 0: there is no class `zzzzzzzzzzzz`; the classes are short, free, opaque, uuid"),
+            (
+                "zzzzzzzzzzzz",
+                "at byte 0: there is no class `zzzzzzzzzzzz`; the classes are short, free, opaque, json, uuid",
+            ),
             ("uuid(4)", "at byte 5: `uuid` takes no arguments"),
             ("integer(1..100", "at byte 7: the parenthesis is not closed"),
             ("integer(1..100) x", "at byte 7: the parenthesis is not closed"),
@@ -407,6 +438,9 @@ mod tests {
             ("pattern([a)", "at byte 8: the pattern is unsound"),
             ("short(x)", "at byte 6: `x` is no length"),
             ("free(2MB)", "at byte 5: `2MB` is no size"),
+            ("json", "at byte 4: `json` needs the class"),
+            (" json(shrt)", "at byte 6: there is no class `shrt`; did you mean `short`?"),
+            ("json(json(short))", "at byte 5: JSON in JSON"),
             ("free(0)", "at byte 5: `0` is no size"),
         ] {
             let error = Class::parse(spec).expect_err(spec).to_string();

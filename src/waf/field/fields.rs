@@ -46,7 +46,7 @@ enum Own {
 const WORDS: [&str; 2] = ["scored", "refuse"];
 
 /// The classes that are no grammars.
-const TEXTS: [&str; 3] = ["short", "free", "opaque"];
+const TEXTS: [&str; 4] = ["short", "free", "opaque", "json"];
 
 impl Purpose {
     /// Reads a class spec, or `scored`, or `refuse`.

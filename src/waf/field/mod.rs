@@ -4,6 +4,7 @@
 pub mod class;
 pub mod fields;
 pub mod grammar;
+pub mod json_text;
 pub mod json_tree;
 pub mod media;
 pub mod short;

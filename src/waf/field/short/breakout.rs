@@ -7,6 +7,7 @@
 //!
 //! Each quote costs one look at most [`TAIL`] bytes ahead, and only if what follows can begin something.
 
+use super::prose;
 use super::shape::{Hit, Sets};
 
 /// Bytes that are read behind a quote.
@@ -46,17 +47,30 @@ pub(super) fn find(text: &[u8], sets: &Sets, hits: &mut Vec<Hit>) {
 /// Whether the quote begins a well-formed quotation: it stands before a word and behind none, and the next one of its
 /// kind, near by, stands behind a word and before none.
 fn is_quotation(text: &[u8], at: usize, before: Option<u8>, quote: u8) -> bool {
-    let starts = before.is_none_or(|byte| matches!(byte, b' ' | b'(' | b'[' | b'{' | b',' | b':' | b'\n' | b'='));
-    let Some(inside) = text.get(at + 1..text.len().min(at + TAIL)).filter(|_| starts) else { return false };
+    let Some(inside) = text.get(at + 1..text.len().min(at + TAIL)) else { return false };
+    // `attribute="value">`, and the same within a string of its own (`attribute=\"value\">`).
+    let is_value = text.get(..at).is_some_and(|front| front.ends_with(b"=") || front.ends_with(b"=\\"));
+    let starts = before.is_none_or(|byte| b" ([{,:\n=&|<>".contains(&byte)) || is_value || is_prefixed(text, at);
+    if !starts {
+        return false;
+    }
     let Some(length) = memchr::memchr(quote, inside) else { return false };
-    let ends = inside.get(length + 1).is_none_or(|byte| b" ,.;:!?)]}\n".contains(byte));
+    let behind = inside.get(length + 1..).unwrap_or_default();
+    let ends = behind.first().is_none_or(|byte| b" ,.;:!?)]}\n|".contains(byte) || is_value && *byte == b'>');
     let worded = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
-    let content = inside.get(..length);
-    // `'&&'` in a sentence.
-    if ends && before.is_some() && (1..=3).contains(&length) {
+    let content = inside.get(..length).unwrap_or_default();
+    // `'&&'` in a sentence, `'\n'` in a program.
+    if ends && (1..=3).contains(&length) && (before.is_some() || prose::begins_clause(behind)) {
         return true;
     }
-    ends && worded(inside.first()) && content.and_then(<[u8]>::last).is_some_and(|byte| !byte.is_ascii_whitespace())
+    ends && worded(content.first()) && content.last().is_some_and(|byte| !byte.is_ascii_whitespace())
+}
+
+/// Whether a letter that marks a kind of string stands before the quote, and no word before that: `b'x'`, `r"x"`.
+fn is_prefixed(text: &[u8], at: usize) -> bool {
+    let mut front = text.get(..at).unwrap_or_default().iter().rev();
+    matches!(front.next(), Some(b'b' | b'r' | b'u' | b'f'))
+        && front.next().is_none_or(|byte| b" ([{,:=&".contains(byte))
 }
 
 fn is_word(byte: Option<u8>) -> bool {

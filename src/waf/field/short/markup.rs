@@ -120,7 +120,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "animation of an address",
-        r"<(?:animate|set|animatetransform|animatemotion)\b[^>]*\battributename\s*=|<(?:math|svg)\b[^>]*>\s*<(?:a|mi|mtext|script|style|image|use|foreignobject|animate|set|table)\b[^>]*(?:=|>)|\bxlink:href\s*=\s*['\x22]?\s*(?:data|javascript):|<\?xml-stylesheet\b|<x:script|xmlns\s*=\s*['\x22]?http://www\.w3\.org/(?:1999/xhtml|2000/svg)['\x22]?[^>]*on\w+\s*=|\bsrcdoc\s*=\s*['\x22]?\s*(?:<|&)",
+        r"<(?:animate|set|animatetransform|animatemotion)\b[^>]*\battributename\s*=|<(?:math|svg)\b[^>]*>\s*<(?:a|mi|mtext|script|style|image|use|foreignobject|animate|set|table)\b[^>]*(?:=|>)|\bxlink:href\s*=\s*['\x22]?\s*(?:data|javascript):|<\?xml-stylesheet\s+\w+\s*=|<x:script|xmlns\s*=\s*['\x22]?http://www\.w3\.org/(?:1999/xhtml|2000/svg)['\x22]?[^>]*on\w+\s*=|\bsrcdoc\s*=\s*['\x22]?\s*(?:<|&)",
     ),
     shape(
         4,
@@ -177,6 +177,7 @@ pub(super) const SHAPES: &[Shape] = &[
         "function reached by its name",
         r"\b(?:window|self|top|parent|this|frames|globalThis|document)\s*\[\s*(?:['\x22`/]|\w+\[|atob|\d+\s*[,\]])[^\]]*\]\s*(?:\(|`|\[|=)|\[\s*['\x22](?:constructor|filter|map|find|sort|flat|at|concat|alert|eval)['\x22]\s*\]\s*[(\[`]|\b(?:constructor|Function)\s*\(\s*['\x22`][^'\x22`]*['\x22`]\s*\)\s*(?:\(|`)|\.constructor\s*(?:\(|`)|\bReflect\.(?:apply|construct)|\.(?:map|find|filter|every|some|forEach|sort|replace|then|from)\s*\(\s*(?:alert|confirm|prompt|eval|print)\s*\)|\bset\.constructor",
     ),
+    shape(3, Payload, "script fetched by a library", r"\$\.(?:getScript|globalEval)\s*\("),
     shape(
         3,
         Payload,
@@ -199,7 +200,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "chosen look and feel of a test",
-        r"\bonerror\s*=\s*(?:alert|eval|confirm|prompt|window|\w{1,3}\b)\s*[;,]\s*throw|\bthrow\s*(?:onerror|\{)\s*=?|\btoString\s*=\s*(?:alert|\\)|\blocation\s*=\s*(?:name|['\x22`]javascript|hash)|\bjavascript\s*:\s*//|\balert\s*\?\.|\b(?:alert|prompt|confirm|eval)\s*(?:\.(?:call|apply|bind)\s*\(|\)\s*\(|;\s*throw|\x60)",
+        r"\bonerror\s*=\s*(?:alert|eval|confirm|prompt|window|\w{1,3}\b)\s*[;,]\s*throw|\bthrow\s*(?:onerror|\{)\s*=?|\btoString\s*=\s*(?:alert|\\)|\blocation\s*=\s*(?:name|['\x22`]javascript|hash)|\bjavascript\s*:\s*//|\balert\s*\?\.|\b(?:alert|prompt|confirm|eval)\s*(?:\.(?:call|apply|bind)\s*\(|\)\s*\(|;\s*throw)|(?:^|[^\w.\x60-])(?:alert|prompt|confirm|eval)\x60[^\s\x60,.;:]",
     ),
     shape(
         4,
@@ -239,7 +240,7 @@ pub(super) const BEHIND_QUOTE: &[Shape] = &[
         4,
         BreakOut,
         "quote, then a program",
-        r"^['\x22`][\s)\]};,+*/&|^?:%<>=!~-]{1,12}(?:window|self|top|parent|this|frames|globalThis|document)?[.\[]?['\x22]?(?:alert|confirm|prompt|eval|print|fetch|import|setTimeout|setInterval|document\.|window\.|location|console\.log|new\s+Function|Function|throw|process\.|require|constructor|String\.from|\$\.get\w*)['\x22]?\]?\s*[(`=.\[\s]",
+        r"^['\x22`][\s)\]};,+*/&|^?:%<>=!~-]{1,12}(?:window|self|top|parent|this|frames|globalThis|document)?[.\[]?['\x22]?(?:(?:alert|confirm|prompt|eval|print|fetch|import|setTimeout|setInterval|document\.\w+|window\.\w+|location|console\.log|Function|process\.\w+|require|constructor|String\.from\w*|\$\.get\w*)['\x22]?\]?\s*(?:[(=.\[]|\x60\S)|(?:new\s+Function|throw|document\.|window\.|location)\b|\[\d*\]\s*\.\w+\(|(?:window|self|top|parent|frames|globalThis)\[)",
     ),
     shape(
         3,

@@ -21,6 +21,7 @@ mod ladder;
 mod markup;
 mod path;
 mod plain;
+mod prose;
 mod query;
 mod remote;
 mod shape;
@@ -152,6 +153,10 @@ const ATTACK: u8 = 4;
 const DOUBTFUL: u8 = 3;
 /// From this weight on it counts beside how well a text was hidden.
 const NOTABLE: u8 = 2;
+/// What code weighs less at the end of a sentence that is about it.
+const TOLD: u8 = 4;
+/// What signs weigh less that are only seen when the words in front are left out.
+const BEHIND_WORDS: u8 = 1;
 /// Signs that are reported.
 const REPORTED: usize = 16;
 
@@ -169,8 +174,49 @@ pub fn prepare() {
 /// ```
 #[must_use]
 pub fn read(value: &[u8]) -> Reading {
+    let (weight, signs) = weigh_all(value);
+    Reading { verdict: verdict(weight), signs }
+}
+
+/// Reads one value that is a line of somebody's own: a title, a question, a name. In a sentence code may be quoted, and
+/// what is quoted is told, not sent (`prose`); all else is as with [`read`].
+///
+/// ```
+/// use gatehouse_waf::field::short::{Verdict, read, read_line};
+/// let title = b"Why does the search box refuse `' OR 1=1 --` with a 403?";
+/// assert_eq!((read(title).verdict, read_line(title).verdict), (Verdict::Attack, Verdict::Ordinary));
+/// assert_eq!(read_line(b"Login ' OR 1=1 --").verdict, Verdict::Attack);
+/// ```
+#[must_use]
+pub fn read_line(value: &[u8]) -> Reading {
+    let (mut weight, mut signs) = weigh_all(value);
+    if weight >= DOUBTFUL
+        && let Some(rest) = prose::without_quotations(value)
+    {
+        (weight, signs) = weigh_all(&rest);
+    }
+    if weight >= DOUBTFUL {
+        weight = match prose::speaks_of_code(value) {
+            Some(prose::Told::Within) => 0,
+            Some(prose::Told::AtTheEnd) => weight.saturating_sub(TOLD),
+            None => weight,
+        };
+    }
+    Reading { verdict: verdict(weight), signs }
+}
+
+fn verdict(weight: u8) -> Verdict {
+    match weight {
+        ATTACK.. => Verdict::Attack,
+        DOUBTFUL.. => Verdict::Doubtful,
+        _ => Verdict::Ordinary,
+    }
+}
+
+/// What the text weighs that weighs most, of the value and of what the ladder makes of it.
+fn weigh_all(value: &[u8]) -> (u8, Vec<Sign>) {
     if plain::is_plain(value) {
-        return Reading { verdict: Verdict::Ordinary, signs: Vec::new() };
+        return (0, Vec::new());
     }
     let sets = Sets::get();
     let mut best = weigh_placed(value, Decoded::default(), sets);
@@ -188,51 +234,34 @@ pub fn read(value: &[u8]) -> Reading {
         let what = "more layers than are read";
         signs.push(Sign { family: Family::Layers, role: Role::Probe, what, after: Decoded::default() });
     }
-    let verdict = match weight {
-        ATTACK.. => Verdict::Attack,
-        DOUBTFUL.. => Verdict::Doubtful,
-        _ => Verdict::Ordinary,
-    };
-    Reading { verdict, signs }
+    (weight, signs)
 }
 
-/// What a text weighs, also without its first word: many shapes ask where a value begins, and a harmless word in front
-/// must not hide them. What is found only so weighs less.
+/// What a text weighs, also without the words it begins with: many shapes ask where a value begins, and a harmless title
+/// in front must not hide them. What is found only so weighs less.
 fn weigh_placed(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
     let whole = weigh(text, after, sets);
-    let word = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-    match text.get(word..) {
-        Some([b' ', rest @ ..])
-            if whole.0 < ATTACK
-                && word > 0
-                && begins_something(rest)
-                && !is_command(text.get(..word))
-                && !plain::is_plain(rest) =>
-        {
-            let (weight, signs) = weigh(rest, after, sets);
-            let weight = weight.saturating_sub(2);
-            if weight > whole.0 { (weight, signs) } else { whole }
-        }
-        _ => whole,
+    if whole.0 >= ATTACK || prose::first_word(text).is_some_and(is_command) {
+        return whole;
     }
-}
-
-/// Whether the next word is none: prose goes on with letters and, at most, a comma.
-fn begins_something(rest: &[u8]) -> bool {
-    let word = rest.iter().take_while(|byte| byte.is_ascii_alphabetic() || **byte >= 0x80).count();
-    !matches!(rest.get(word..), None | Some([] | [b' ' | b',', ..] | [b'.' | b':', b' ', ..]))
-        || rest.first().is_some_and(u8::is_ascii_digit)
+    let rest = prose::behind_words(text);
+    if rest.is_empty() || rest.len() == text.len() || plain::is_plain(rest) {
+        return whole;
+    }
+    let (weight, signs) = weigh(rest, after, sets);
+    let weight = weight.saturating_sub(BEHIND_WORDS);
+    if weight > whole.0 { (weight, signs) } else { whole }
 }
 
 /// Whether a command line begins with this word: what follows is its argument.
-fn is_command(word: Option<&[u8]>) -> bool {
+fn is_command(word: &[u8]) -> bool {
     const COMMANDS: &[&str] = &[
         "cd", "npm", "npx", "yarn", "pnpm", "bun", "uv", "pip", "git", "docker", "kubectl", "make", "cargo", "go",
         "curl", "wget", "echo", "ls", "cat", "python", "node", "sleep", "sudo", "apt", "brew", "export", "source",
         "run", "mkdir", "ssh", "find", "grep", "sort", "dir", "ps", "kill", "cp", "mv", "rm", "touch", "chmod", "sh",
         "bash", "pytest",
     ];
-    word.is_some_and(|word| COMMANDS.iter().any(|command| word.eq_ignore_ascii_case(command.as_bytes())))
+    COMMANDS.iter().any(|command| word.eq_ignore_ascii_case(command.as_bytes()))
 }
 
 /// What the shapes in one text weigh together.

@@ -94,6 +94,7 @@ impl Sets {
                 Set::new(Family::Sql, b"", sql::SHAPES),
                 Set::new(Family::Markup, b"<=(:[`", markup::SHAPES),
                 Set::new(Family::Shell, b";|&`$\n\r<>(/\\%{", shell::SHAPES),
+                Set::new(Family::Shell, b";|&`$\n\r", shell::PROGRAMS),
                 Set::new(Family::Shell, b"", shell::BARE),
                 Set::new(Family::Template, b"{}%#$@(?:", template::SHAPES),
                 Set::new(Family::Query, b"$)[{*/|:&", query::SHAPES),

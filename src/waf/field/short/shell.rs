@@ -4,6 +4,20 @@
 use super::Role::{BreakOut, Payload, Probe};
 use super::shape::{Shape, shape};
 
+/// Programs and built-ins whose names are no words of a language.
+macro_rules! programs {
+    () => {
+        r"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:whoami|uname|ifconfig|netstat|printenv|crontab|user(?:add|del|mod)|adduser|groupadd|openssl|kubectl|docker|podman|scp|sftp|ssh|rsync|curl|wget|ncat|netcat|nc|socat|telnet|nslookup|dig|traceroute6?|tftp|busybox|mkfifo|chmod|chown|chattr|lsof|lsblk|dmesg|sysctl|systemctl|iptables|tcpdump|nmap|passwd|sudo|su|mysql|mysqldump|psql|sqlite3|mongo|redis-cli|gawk|tar|gunzip|unzip|base64\s+[-/]\S*|xxd|hexdump|od|mkdir|rmdir|cp|mv|rm|dd|df|du|ps|ls|pwd|env|uptime|hostname|poweroff|insmod|modprobe|umount|nohup|strace|gdb|gcc|python\d?|perl|ruby|php|bash|sh|zsh|ksh|dash|pkill|killall|eval|tac|nl|getent|vim?|whereis|lscpu|lspci|logname|cat|touch|source|ping6?|ipconfig|systeminfo|tasklist|taskkill|schtasks|vssadmin|i?cacls|takeown|mklink|attrib|wmic|msiexec|netsh|diskpart|bitsadmin|certutil|mshta|rundll32|regsvr32|[wc]script|powershell|pwsh|cmd|bcdedit|wevtutil|fsutil|nltest|dsquery|qwinsta|quser|driverquery|getmac|arp|tracert|pathping|nbtstat|findstr|xcopy|robocopy|comspec|gpresult|calc|notepad|(?:get|set|new|remove|start|stop|invoke|import|out|add|copy|move|write)-(?:process|service|content|childitem|item(?:property)?|web(?:request|client)|restmethod|expression|command|object|wmiobject|ciminstance|module|file|string|location|acl|(?:local|ad)?user|job|sleep|computer|credential|history|variable|executionpolicy))(?:\.exe)?"
+    };
+}
+
+/// Programs whose names are words as well, with what only follows a program.
+macro_rules! worded_programs {
+    () => {
+        r"(?:(?:who|set|head|tail|more|less|find|sort|cut|rev|strings|type|kill|host|finger|echo|fold|split|paste|date|last|route|reg|sc|net|query|del|erase|rd|ren|copy|move|dir|tree|start|timeout|shutdown|reboot|halt|mount|which|id|test|export|tee|cd|exec|node|lua|for|service|more|call|vol|ip)\s+(?:[-/~.$%\\\x22'(]\S|/|\w:\\|\w+\s*(?:\||>|$)|\w+\s+[-/$\w]+$))"
+    };
+}
+
 /// Where a separator or a substitution is.
 pub(super) const SHAPES: &[Shape] = &[
     shape(
@@ -113,7 +127,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "substitution of a command that tells or fetches",
-        r"\$\(\s*(?:/(?:usr/)?s?bin/)?(?:id|whoami|uname|hostname|ifconfig|env|ps|netstat|who|sleep\s+\d|curl\s|wget\s|nc\s|ping\s|nslookup\s|dig\s|bash\b|sh\b|python\w*\s|perl\s|php\s|rm\s|touch\s|expr\s+\d|printf\s|echo\s+[\w/+=]{8,}\s*\||cat\s+/|cat\s*<|ls\s+/|base64\s|head\s+/|tac\s+/|chmod\s|find\s+/|eval\b|tftp\s|lynx\s|getent\s|last\s*\)|rev\s*<)[^)]*",
+        r"\$\(\s*(?:/(?:usr/)?s?bin/)?(?:(?:id|whoami|uname|hostname|ifconfig|env|ps|netstat|who|bash|sh)\b|sleep\s+\d|curl\s|wget\s|nc\s|ping\s|nslookup\s|dig\s|python\w*\s|perl\s|php\s|rm\s|touch\s|expr\s+\d|printf\s|echo\s+[\w/+=]{8,}\s*\||cat\s+/|cat\s*<|ls\s+/|base64\s|head\s+/|tac\s+/|chmod\s|find\s+/|eval\b|tftp\s|lynx\s|getent\s|last\s*\)|rev\s*<)[^)]*",
     ),
     shape(2, Payload, "substitution of a file", r"\$\(\s*(?:<\s*\S|cat\s+\S|echo\s+\S+\s*\||ls\s)"),
     shape(
@@ -189,6 +203,60 @@ pub(super) const SHAPES: &[Shape] = &[
         Payload,
         "option that runs a program",
         r"(?:^|\s)-o\s?(?:ProxyCommand|PermitLocalCommand|LocalCommand)\s*=|(?:^|\s)--(?:checkpoint-action|use-compress-program|upload-pack|receive-pack)\s*=\s*\S*(?:exec|sh\b|touch|id\b|curl|wget)",
+    ),
+];
+
+/// Where a separator or a substitution begins the value, or is glued to one.
+pub(super) const PROGRAMS: &[Shape] = &[
+    shape(
+        4,
+        BreakOut,
+        "a separator at once, then a program",
+        concat!(
+            r"^[\s'\x22)]{0,3}(?:;|&&?|\|\|?|[\r\n])\s*(?:",
+            programs!(),
+            r"(?:\s+\S|\s*(?:[;|&#)'\x22`\n\r>]|$))|",
+            worded_programs!(),
+            r")"
+        ),
+    ),
+    shape(
+        4,
+        BreakOut,
+        "a value, glued to a separator and a program",
+        concat!(
+            r"^[^\s;|&`$]{1,24}['\x22)]?(?:(?:;|&&|\|\||[\r\n])\s*(?:",
+            programs!(),
+            r"(?:\s+[^\s=]|\s*(?:[;|&#)'\x22`\n\r>]|$))|",
+            worded_programs!(),
+            r")|[|&]\s*(?:",
+            programs!(),
+            r"\s+[^\s=|]|",
+            worded_programs!(),
+            r"|get-\w{3,20}\s*$|\w+\.exe\s*$))"
+        ),
+    ),
+    shape(
+        4,
+        Payload,
+        "nothing but a value and a substituted program",
+        concat!(
+            r"^[^\s;|&`$]{0,24}(?:\$\(\s*(?:",
+            programs!(),
+            r"(?:\s[^)]*)?|",
+            worded_programs!(),
+            r"[^)]*)\)|['\x22\w./=]`\s*(?:",
+            programs!(),
+            r"(?:\s[^`]*)?|",
+            worded_programs!(),
+            r"[^`]*)`)\s*['\x22]?\s*#?$"
+        ),
+    ),
+    shape(
+        3,
+        BreakOut,
+        "a value, glued to a separator and a bare word that runs",
+        r"^[^\s;|&`$]{0,24}(?:;|&&|\|\||[\r\n])\s*(?:id|w|ver|set|dir|last|who|hostname|mount|reboot|halt|date|vol|history|users|groups|jobs|env|ps)\s*(?:['\x22]?\s*(?:#.*)?|[;|&].*)$",
     ),
 ];
 

@@ -283,13 +283,13 @@ pub(super) const BEHIND_QUOTE: &[Shape] = &[
         4,
         BreakOut,
         "quote, then a truth and an end",
-        r"^['\x22`][\s)\]}]*(?:or|and|xor|\|\||&&)[\s(!~+-]*(?:(?:true|false|\d+|null|[a-z]{1,3})[\s)]*(?:--|#|/\*|;|limit\b|$)|(?:true|false|null)\s*['\x22]|'[^']{0,12}'?[\s)]*(?:--|#|/\*|;|'|limit\b|$)|\x22[^\x22]{0,12}\x22?[\s)]*(?:--|#|/\*|;|\x22|limit\b|$))",
+        r"^['\x22`][\s)\]}]*(?:or|and|xor|\|\||&&)[\s(!~+-]*(?:(?:(?:not\s+)?(?:true|false)|\d+|null|[a-z]{1,3})[\s)]*(?:--|#|/\*|;|limit\b|$)|(?:true|false|null)\s*['\x22]|'[^'\s]{0,12}'?[\s)]*(?:--|#|/\*|;|'|limit\b|$)|\x22[^\x22\s]{0,12}\x22?[\s)]*(?:--|#|/\*|;|\x22|limit\b|$))",
     ),
     shape(
         4,
         BreakOut,
         "quote, then a call",
-        r"^['\x22`][\s)\]}]*(?:or|and|xor|\|\||&&|\+|-|\*|/|,|=|like|in|%|\^|div|when|if|select|union|having|rlike|regexp)[\s(!~+-]*(?:exists|sleep|benchmark|pg_sleep|if|case|ascii|substr\w*|mid|length|ord|char|chr|user|database|version|updatexml|extractvalue|load_file|count|select|row|elt|make_set|convert|cast|exp|hex|waitfor|dbms_\w+|utl_\w+|ctxsys|receive_message|json_\w+|randomblob|isnull|ifnull|nullif|coalesce|not|upper|lower|left|right|concat|group_concat|bin|conv|rand|floor|sqlite_version|typeof|xmltype|to_char|current_user|system_user|@@\w+)\b[\s.(]",
+        r"^['\x22`][\s)\]}]*(?:or|and|xor|\|\||&&|\+|-|\*|/|=|like|in|%|\^|div|when|if|select|union|having|rlike|regexp)[\s(!~+-]*(?:exists|sleep|benchmark|pg_sleep|if|case|ascii|substr\w*|mid|length|ord|char|chr|user|database|version|updatexml|extractvalue|load_file|count|select|row|elt|make_set|convert|cast|exp|hex|waitfor|dbms_\w+|utl_\w+|ctxsys|receive_message|json_\w+|randomblob|isnull|ifnull|nullif|coalesce|upper|lower|left|right|concat|group_concat|bin|conv|rand|floor|sqlite_version|typeof|xmltype|to_char|current_user|system_user|@@\w+)\b[\s.(]|^'[\s)]*,\s*(?:\(\s*select\b|(?:sleep|benchmark|pg_sleep|if|ascii|substr\w*|mid|length|char|chr|user|database|version|updatexml|extractvalue|load_file|count|concat\w*|group_concat|now|hex|cast|convert|randomblob)\s*\()",
     ),
     shape(
         4,
@@ -303,7 +303,7 @@ pub(super) const BEHIND_QUOTE: &[Shape] = &[
         "quote, then another statement",
         r"^['\x22`][\s)\]}]*;\s*(?:(?:drop|alter|create|truncate)\s+(?:table|database|user|login|view|function|schema|procedure|role|or\b|extension|if\b|temp)|insert\s+into|delete\s+from|update\s+\w+\s+set|select\b|exec\b|execute\b|declare\s+@|declare\b|waitfor\b|shutdown\b|begin\b|call\s+\w|copy\s|grant\s|set\s+[@\w]|use\s+\w+\s*;|if\s*\(|if\s+\d|if\s+exists|merge\s+into|truncate\s|vacuum|attach\s|load\s|rename\s|backup\s|restore\s|dbcc\s|bulk\s|prepare\s|handler\s|do\s+sleep|replace\s+into|show\s+\w|desc\s+\w|kill\s+\d|reconfigure|lock\s+table|savepoint|rollback|commit\b)",
     ),
-    shape(3, BreakOut, "quote, then a comment", r"^['\x22`][\s)\]}]*;?\s*(?:--(?:[\s+-]|\w{0,12}$|$)|#\s*$|/\*)"),
+    shape(3, BreakOut, "quote, then a comment", r"^['\x22`][\s)\]}]*;?\s*(?:-{2,4}(?:[\s+]|\w{0,12}$|$)|#\s*$|/\*)"),
     shape(
         3,
         BreakOut,

@@ -21,7 +21,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "call of the system in a template",
-        r"<%=?\s*(?:system|exec|`|%x|IO\.|File\.|Dir\.|eval|import|require|Runtime|out\.print|response\.|request\.|spawn|open\s*\(|@|Process|CreateObject|java\.)|#\{\s*(?:%x|`|system|exec|IO\.|File\.|eval|Kernel|Process|open\s*\(|\w+\.constructor|root\.process|global\.|process\.|function\s*\(|require)|\{php\}|\{/?php|\{\s*(?:system|exec|passthru|phpinfo|shell_exec|eval)\s*\(|\{if\s+(?:phpinfo|system|passthru|exec|readfile)\s*\(|\{\$smarty\.|\{Smarty_|\{literal\}",
+        r"<%=?\s*(?:system|exec|`|%x|IO\.|File\.|Dir\.|eval|import|require|Runtime|out\.print|response\.|request\.|spawn|open\s*\(|@|Process|CreateObject|java\.)|#\{\s*(?:%x|`|system|exec|IO\.|File\.|eval|Kernel|Process|open\s*\(|\w+\.constructor|root\.process|global\.|process\.|function\s*\(|require)|\{php\}|\{/?php|\{\s*(?:system|exec|passthru|phpinfo|shell_exec|eval)\s*\(|\{if\s+(?:phpinfo|system|passthru|exec|readfile)\s*\(|\{\$smarty\.|\{Smarty_|\{literal\}\s*[<{]",
     ),
     shape(
         4,
@@ -45,19 +45,19 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "walk through classes",
-        r"(?:\.|\[['\x22])__(?:class|mro|base|bases|subclasses|globals|init|builtins|dict|code|reduce|getattribute)__['\x22\]]*\s*(?:\(\s*\))?\s*(?:\.|\[)\s*(?:['\x22]?__|mro|\d+|\-1)|\|\s*attr\s*\(\s*['\x22](?:__|\\x5f)|__import__\s*\(\s*['\x22](?:os|sys|subprocess|builtins|socket|pty|shutil)|\bgetattr\s*\(.*['\x22]__",
+        r"(?:\.|\[['\x22])__(?:class|mro|base|bases|subclasses|globals|init|builtins|dict|code|reduce|getattribute)__['\x22\]]*\s*(?:\(\s*\))?\s*(?:\.|\[)\s*(?:['\x22]?__(?:class|mro|base|bases|subclasses|globals|init|builtins|dict|code|reduce|getattribute|getitem|import)|mro|\d+|\-1)|\|\s*attr\s*\(\s*['\x22](?:__|\\x5f)|__import__\s*\(\s*['\x22](?:os|sys|subprocess|builtins|socket|pty|shutil)|\bgetattr\s*\(.*['\x22]__(?:class|mro|base|subclasses|globals|init|builtins|dict|code|import|getattribute)",
     ),
     shape(
         4,
         Payload,
         "Java reached from an expression",
-        r"\bT\s*\(\s*(?:java\.|javax\.|org\.|Runtime|System|['\x22])|\bgetRuntime\s*\(\s*\)\s*\.\s*exec|\bnew\s+(?:java\.(?:lang|io|net|util)\.\w+|ProcessBuilder|javax\.script\.\w+|freemarker\.template)\b|freemarker\.template\.utility|\?new\s*\(\s*\)|\?api\b|\bgetClass\s*\(\s*\)\s*\.\s*(?:forName|getClassLoader|getProtectionDomain|getMethod|getResource|getDeclared)|\.class\.forName\s*\(|\bClass\.forName\s*\(\s*['\x22]java|\bgetEngineByName\s*\(|\bScriptEngineManager\b.*\(|@java\.(?:lang|io|util)\.\w+@|#_?memberAccess|#context\s*\[|\bxwork\.MethodAccessor|\bDEFAULT_MEMBER_ACCESS|\bOgnlContext\b|\(#\w+\s*=|%\{\s*[(#'\x22\d]|#(?:request|session|application|attr|parameters)\s*\[|\b(?:redirect|action|redirectAction):\s*[$%]\{|__\$\{|\bSpelExpression|\bjavax\.(?:el|naming|script|management)\.\w+\s*\(?|\bjava\.lang\.(?:Runtime|ProcessBuilder|System)\s*[.(\]'\x22)@]",
+        r"\bT\s*\(\s*(?:java\.|javax\.|org\.|Runtime|System|['\x22])|\bgetRuntime\s*\(\s*\)\s*\.\s*exec|\bnew\s+(?:java\.(?:lang|io|net|util)\.\w+|ProcessBuilder|javax\.script\.\w+|freemarker\.template)\b|freemarker\.template\.utility|\?new\s*\(\s*\)|\?api\b|\bgetClass\s*\(\s*\)\s*\.\s*(?:forName|getClassLoader|getProtectionDomain|getMethod|getResource|getDeclared)|\.class\.forName\s*\(|\bClass\.forName\s*\(\s*['\x22]java|\bgetEngineByName\s*\(|\bScriptEngineManager\b.*\(|@java\.(?:lang|io|util)\.\w+@|#_?memberAccess|#context\s*\[|\bxwork\.MethodAccessor|\bDEFAULT_MEMBER_ACCESS|\bOgnlContext\b|\(#\w+\s*=|%\{\s*[(#'\x22\d]|#(?:request|session|application|attr|parameters)\s*\[|\b(?:redirect|action|redirectAction):\s*[$%]\{|__\$\{|\bSpelExpression|\bjavax\.(?:el|naming|script|management)\.\w+\s*\(?|\bjava\.lang\.(?:Runtime\s*(?:\.\s*get|[(\]'\x22)@])|ProcessBuilder\s*[.(\]'\x22)@]|System\s*(?:\.\s*[a-z]\w*\s*\(|[(\]'\x22)@]))",
     ),
     shape(
         4,
         Payload,
         "directive that runs",
-        r"<#(?:assign|list|if|include|import|function)\s.*(?:\?|Execute|/etc|new\b|\d+\s*\*)|#set\s*\(\s*\$\w+\s*=|#foreach\s*\(\s*\$\w+\s+in|#(?:include|parse|evaluate)\s*\(\s*['\x22$]|\$(?:class|request|context|util|application|ctx)\.(?:inspect|getClass|class|forName|getServlet|getAttribute)|\$\w+\.getClass\(|<%@\s*(?:include|page|import)\b|@\{\s*(?:var\s|int\s|System|Process|//|\d)|@(?:System|import)\b\s*[.(]|\[#(?:assign|list)\b|<%\s*(?:Process|new\s|import)\b|<c:(?:import|out|set)\b|<jsp:|\$\{(?:pageContext|applicationScope|requestScope|sessionScope|header|cookie|initParam)\b|\{\{\s*(?:\.|printf\s|call\s|html\s|js\s|template\s)\s*['\x22(]?%?\w*['\x22]?\s*\}\}.{0,4}$|\{\{\s*\$?\.(?:System|OsCmd|Env|Exec)\b|\btplx?_\w+\s*\(",
+        r"<#(?:assign|list|if|include|import|function)\s.*(?:\?|Execute|/etc|new\b|\d+\s*\*)|#set\s*\(\s*\$\w+\s*=|#foreach\s*\(\s*\$\w+\s+in|#(?:include|parse|evaluate)\s*\(\s*['\x22$]|\$(?:class|request|context|util|application|ctx)\.(?:inspect|getClass|class|forName|getServlet|getAttribute)|\$\w+\.getClass\(|<%@\s*(?:include|page|import)\b|@\{\s*(?:var\s|int\s|System|Process|//|\d+\s*[-+*/])|@(?:System|import)\b\s*[.(]|\[#(?:assign|list)\b|<%\s*(?:Process|new\s|import)\b|<c:(?:import|out|set)\b|<jsp:|\$\{(?:pageContext|applicationScope|requestScope|sessionScope|header|cookie|initParam)\b|\{\{\s*(?:\.|printf\s|call\s|html\s|js\s)\s*['\x22(]?%?\w*['\x22]?\s*\}\}.{0,4}$|\{\{\s*\$?\.(?:System|OsCmd|Env|Exec)\b|\btplx?_\w+\s*\(",
     ),
     shape(
         4,

@@ -5,11 +5,13 @@
 
 use super::ladder::{FACTOR, Ladder};
 use super::shape::Sets;
-use super::{Decoded, Family, Step, Verdict, read};
+use super::{Decoded, Family, Step, Verdict, read, read_line};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+mod told;
 
 const ORDINARY: &str = include_str!("tests/ordinary.txt");
 const ORDINARY_LATER: &str = include_str!("tests/ordinary_later.txt");
@@ -50,9 +52,10 @@ fn per_mille(values: &[Vec<u8>], verdict: Verdict) -> usize {
 #[test]
 fn ordinary_text_passes() {
     for (list, attack, doubtful) in [(ORDINARY, 0, 15), (ORDINARY_LATER, 5, 40)] {
-        let values: Vec<_> = list.lines().map(unmark).collect();
-        let rates = (per_mille(&values, Verdict::Attack), per_mille(&values, Verdict::Doubtful));
-        assert!(rates.0 <= attack && rates.1 <= doubtful, "per mille of {}: {rates:?}", values.len());
+        let verdicts: Vec<_> = list.lines().map(|line| read_line(&unmark(line)).verdict).collect();
+        let rate = |of| verdicts.iter().filter(|verdict| **verdict == of).count() * 1000 / verdicts.len();
+        let rates = (rate(Verdict::Attack), rate(Verdict::Doubtful));
+        assert!(rates.0 <= attack && rates.1 <= doubtful, "per mille of {}: {rates:?}", verdicts.len());
     }
 }
 
