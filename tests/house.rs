@@ -47,8 +47,13 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("gate", &["snapshot", "config", "request", "inspect", "policy", "reputation", "limit", "audit"]),
     ("edge", &["gate", "snapshot", "config", "request", "cache", "balance", "limit", "audit", "client", "tls"]),
-    ("server", &["edge", "gate", "snapshot", "config", "admin", "audit", "balance", "cache", "limit", "tls"]),
-    ("cli", &["server", "config", "inspect", "policy", "request"]),
+    // Processes, sockets and bytes; what the bytes mean is for `server` to know.
+    ("handover", &[]),
+    (
+        "server",
+        &["edge", "gate", "snapshot", "config", "admin", "audit", "balance", "cache", "limit", "tls", "handover"],
+    ),
+    ("cli", &["server", "config", "inspect", "policy", "request", "handover"]),
 ];
 
 const STAGES_AND_ADMIN: [&str; 11] =
