@@ -38,6 +38,8 @@ pub(crate) mod edge;
 
 pub mod admin;
 
+pub mod handover;
+
 pub mod server;
 
 pub mod cli;

@@ -1,18 +1,23 @@
 //! The running gate: puts the parts together, starts all background work, reloads, and drains.
 //!
-//! Background work is one future per part, all spawned in [`Server::start`]: listeners, the admin listener, the replica
-//! prober of the current generation, housekeeping of limits and gauges, and the watcher of files.
+//! Background work is one future per part, all spawned in [`Prepared::begin`]: listeners, the admin listener, the replica
+//! prober of the current generation, housekeeping of limits and gauges, the watcher of files, and the control socket.
+
+mod drain;
+mod upgrade;
 
 use crate::acme::{Acme, Challenges, Plan};
 use crate::admin::{self, Readiness, Reloaded};
 use crate::audit::Audit;
 use crate::balance::Pools;
 use crate::cache::store::Store;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ListenerSettings};
 use crate::edge::{self, Edge};
 use crate::facts::Now;
 use crate::fault::Fault;
 use crate::gate::{Gate, PAGE, Verdict};
+use crate::handover::state::State;
+use crate::handover::{Role, Sockets, service};
 use crate::limit::Load;
 use crate::snapshot::{self, Kept, Snapshot};
 use crate::telemetry::{Metrics, ReloadOutcome};
@@ -20,9 +25,13 @@ use crate::tls::{CertificateSet, Resolver};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 
 /// How often watched files are looked at. A change is taken up once it has stood still for one look.
@@ -34,15 +43,28 @@ const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// How often the lag of the event loop is sampled.
 const SAMPLE: Duration = Duration::from_millis(50);
-/// How long the audit writer may take at the end.
-const LAST_WRITES: Duration = Duration::from_secs(10);
 
 /// A running gate.
 pub struct Server {
     gate: Arc<Gate>,
     edge: Arc<Edge>,
     path: PathBuf,
+    /// The program to start at a hand-over; `None`: there is none to start.
+    binary: Option<PathBuf>,
+    /// No new requests: the drain has begun.
     stop: watch::Sender<bool>,
+    /// The admin listener outlives the others.
+    admin_stop: watch::Sender<bool>,
+    /// Not ready any more, though connections may still be accepted.
+    leaving: AtomicBool,
+    /// The process that took over.
+    successor: watch::Sender<Option<u32>>,
+    /// Held while a hand-over is under way.
+    handing_over: Mutex<()>,
+    /// Listening sockets, to be passed on; empty once the drain has begun.
+    sockets: Mutex<Vec<(Role, Option<SocketAddr>, OwnedFd)>>,
+    /// One more reference for each answer on the control socket that is under way.
+    answers: Arc<()>,
     reloading: Mutex<Reloads>,
     changed: Notify,
     acme: Arc<Acme>,
@@ -80,12 +102,29 @@ fn list(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// A gate that is built and bound, and does nothing yet.
+pub struct Prepared {
+    server: Arc<Server>,
+    listeners: Vec<(TcpListener, ListenerSettings)>,
+    admin: (TcpListener, admin::Admin),
+    control: Option<UnixListener>,
+    files: Print,
+    planned: watch::Receiver<Plan>,
+    stopped: watch::Receiver<bool>,
+    admin_stopped: watch::Receiver<bool>,
+}
+
 impl Server {
-    /// Binds and starts everything `config` says, inside a tokio runtime.
+    /// Builds and binds everything `config` says, inside a tokio runtime. A listener for which `sockets` holds one takes
+    /// it. With `binary`, this gate can hand over to a process that runs it.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
-    pub async fn start(config: Config) -> Result<Arc<Self>, StartError> {
+    pub async fn prepare(
+        config: Config,
+        mut sockets: Sockets,
+        binary: Option<PathBuf>,
+    ) -> Result<Prepared, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let located =
             |faults: Vec<Fault>| StartError::Faults(faults.into_iter().map(|fault| config.locate(fault)).collect());
@@ -99,12 +138,26 @@ impl Server {
         let admin =
             admin::Admin::build(&document.admin, &config.base).map_err(|faults| located(under("admin", faults)))?;
 
-        let mut sockets = Vec::new();
+        let mut open = |role, address| match sockets.take(role, Some(address)) {
+            Some(socket) => edge::adopt(address, socket),
+            None => edge::bind(address),
+        };
+        let (mut listeners, mut passed) = (Vec::new(), Vec::new());
         for settings in document.listener.iter() {
-            sockets.push((edge::bind(settings.address)?, settings.clone()));
+            let socket = open(Role::Listener, settings.address)?;
+            passed.push((Role::Listener, Some(settings.address), socket.as_fd().try_clone_to_owned()?));
+            listeners.push((socket, settings.clone()));
         }
-        let admin_socket = edge::bind(document.admin.address)?;
-        let listeners = sockets.iter().filter_map(|(socket, _)| socket.local_addr().ok()).collect();
+        let admin_socket = open(Role::Admin, document.admin.address)?;
+        passed.push((Role::Admin, Some(document.admin.address), admin_socket.as_fd().try_clone_to_owned()?));
+        let control = binary.as_ref().and_then(|_| upgrade::control(&mut sockets, &config.state_dir()));
+        if let Some(control) = &control {
+            passed.push((Role::Control, None, control.as_fd().try_clone_to_owned()?));
+        }
+        for name in sockets.left() {
+            tracing::warn!(socket = name, "no listener is for a socket that was passed on: it is closed");
+        }
+        let addresses = listeners.iter().filter_map(|(socket, _)| socket.local_addr().ok()).collect();
         let admin_address = admin_socket.local_addr()?;
 
         let pages = (document.waf.held_total.bytes() / PAGE).clamp(1, Semaphore::MAX_PERMITS);
@@ -120,37 +173,62 @@ impl Server {
         };
         let challenges = kept.challenges.clone();
         let (stop, stopped) = watch::channel(false);
+        let (admin_stop, admin_stopped) = watch::channel(false);
         let gate = Arc::new(Gate::new(built.snapshot, kept));
         let edge = Edge::new(gate.clone(), document.server.drain.0, stopped.clone());
-        announce(&gate.current(), &metrics);
         let (plans, planned) = watch::channel(plan(&config));
         let server = Arc::new_cyclic(|server: &Weak<Self>| Self {
             acme: acme(server.clone(), challenges, resolver, metrics),
             plans,
             gate,
-            edge: edge.clone(),
+            edge,
             path: config.path().to_owned(),
+            binary,
             stop,
+            admin_stop,
+            leaving: AtomicBool::new(false),
+            successor: watch::Sender::new(None),
+            handing_over: Mutex::new(()),
+            sockets: Mutex::new(passed),
+            answers: Arc::new(()),
             reloading: Mutex::default(),
             changed: Notify::new(),
             started: SystemTime::now(),
             pages,
-            listeners,
+            listeners: addresses,
             admin: admin_address,
         });
-        for (index, (socket, settings)) in sockets.into_iter().enumerate() {
-            tokio::spawn(edge.clone().listen(socket, index, settings));
+        Ok(Prepared { server, listeners, admin: (admin_socket, admin), control, files, planned, stopped, admin_stopped })
+    }
+}
+
+impl Prepared {
+    /// Starts everything, going on with what another process carried over.
+    pub fn begin(self, carried: &State) -> Arc<Server> {
+        let Self { server, listeners, admin, control, files, planned, stopped, admin_stopped } = self;
+        announce(&server.gate.current(), server.gate.metrics());
+        server.import(carried);
+        for (index, (socket, settings)) in listeners.into_iter().enumerate() {
+            tokio::spawn(server.edge.clone().listen(socket, index, settings));
         }
-        tokio::spawn(admin::serve(admin_socket, admin, Arc::new(View(server.clone())), stopped.clone()));
+        let (admin_socket, admin) = admin;
+        tokio::spawn(admin::serve(admin_socket, admin, Arc::new(View(server.clone())), admin_stopped));
+        if let Some(control) = control {
+            tokio::spawn(upgrade::answer(server.clone(), control, stopped.clone()));
+        }
+        tokio::spawn(service::watchdog());
         tokio::spawn(probe(server.clone(), stopped.clone()));
         tokio::spawn(server.acme.clone().run(planned, stopped.clone()));
         tokio::spawn(housekeep(server.clone(), stopped.clone()));
         tokio::spawn(measure(server.gate.kept().load.clone()));
         tokio::spawn(remind(server.clone(), stopped.clone()));
         tokio::spawn(watch_files(server.clone(), files, stopped));
-        Ok(server)
+        server.write_pid();
+        server
     }
+}
 
+impl Server {
     /// The addresses listened on, in the order of the configuration.
     pub fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
@@ -168,6 +246,7 @@ impl Server {
     pub fn reload(&self) -> Result<Reloaded, Vec<Fault>> {
         // One at a time: the later one builds on what the earlier one put in place.
         let mut reloads = self.reloading.lock();
+        service::reloading();
         let metrics = self.gate.metrics();
         let current = self.gate.current();
         let built = config::load(&self.path).and_then(|config| {
@@ -186,7 +265,7 @@ impl Server {
                 kept.audit.reopen();
                 kept.store.resize(document.cache.size.bytes(), document.cache.max_object.bytes());
                 for key in &restart {
-                    tracing::warn!(key, "this change takes effect at the next restart");
+                    tracing::warn!(key, "this change takes effect at the next restart or hand-over");
                 }
                 let snapshot = self.gate.swap(built);
                 announce(&snapshot, metrics);
@@ -196,6 +275,7 @@ impl Server {
                 self.changed.notify_waiters();
                 let plan = plan(&snapshot.config);
                 self.plans.send_if_modified(|old| std::mem::replace(old, plan.clone()) != plan);
+                service::ready(&format!("serving, configuration {} in force", snapshot.generation));
                 Ok(Reloaded { generation: snapshot.generation, restart })
             }
             Err(faults) => {
@@ -205,6 +285,7 @@ impl Server {
                 metrics.reloads.count(ReloadOutcome::Refused);
                 reloads.refused += 1;
                 reloads.fault = Some(list(&faults));
+                service::ready("serving; the last reload was refused, see the log");
                 Err(faults)
             }
         }
@@ -228,28 +309,6 @@ impl Server {
                 }
                 false
             }
-        }
-    }
-
-    /// Stops accepting, lets what is in flight end within the drain time, and writes every audit event.
-    pub async fn drain(&self) {
-        let limit = self.gate.current().config.document.server.drain.0;
-        tracing::info!(open = self.edge.open(), "draining");
-        self.stop.send_replace(true);
-        let deadline = Instant::now() + limit;
-        while self.edge.open() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let left = self.edge.open();
-        if left > 0 {
-            tracing::warn!(left, "connections cut at the end of the drain time");
-        }
-        let (audit, gate) = (self.gate.kept().audit.clone(), self.gate.clone());
-        // What a candidate still judges has its event to write.
-        let closed = tokio::task::spawn_blocking(move || gate.shadow().flush(LAST_WRITES) & audit.close(LAST_WRITES));
-        let closed = closed.await;
-        if !closed.unwrap_or(false) {
-            tracing::error!("audit events were lost at the end: see the counters");
         }
     }
 }
@@ -413,7 +472,7 @@ impl admin::Source for View {
         if self.0.gate.current().pools.default().healthy() == 0 {
             reasons.push("no healthy replica".to_owned());
         }
-        if *self.0.stop.borrow() {
+        if self.0.leaving.load(Ordering::Relaxed) {
             reasons.push("draining".to_owned());
         }
         Readiness { reasons }

@@ -50,8 +50,13 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("gate", &["snapshot", "config", "request", "inspect", "policy", "reputation", "limit", "audit"]),
     ("edge", &["gate", "snapshot", "config", "request", "cache", "balance", "limit", "audit", "client", "tls", "acme"]),
-    ("server", &["edge", "gate", "snapshot", "config", "admin", "audit", "balance", "cache", "limit", "tls", "acme"]),
-    ("cli", &["server", "config", "inspect", "policy", "request"]),
+    // Processes, sockets and bytes; what the bytes mean is for `server` to know.
+    ("handover", &[]),
+    (
+        "server",
+        &["edge", "gate", "snapshot", "config", "admin", "audit", "balance", "cache", "limit", "tls", "acme", "handover"],
+    ),
+    ("cli", &["server", "config", "inspect", "policy", "request", "handover"]),
 ];
 
 const STAGES_AND_ADMIN: [&str; 11] =

@@ -1,7 +1,8 @@
 //! The writer: one thread that encodes what waits and appends it to the file.
 //!
 //! *File.* JSON lines, appended, made with mode 0640. A file that ends in the middle of a line, because a process died
-//! there, gets a line end first, so the torn line spoils no other. A batch that was written in part goes on where it
+//! there, gets a line end first, so the torn line spoils no other. During a hand-over two processes append to it, each whole
+//! batches at a time. A batch that was written in part goes on where it
 //! stopped; if the file is opened anew meanwhile, the torn line is cut from the old file and written whole to the new.
 
 use super::encode;
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant, SystemTime};
 const BATCH: usize = 256 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long the end of a file stands still before it counts as torn.
+const TORN: Duration = Duration::from_millis(50);
 /// How often a loss is logged.
 const LOSS_NOTICE: Duration = Duration::from_secs(10);
 
@@ -88,10 +91,20 @@ fn end_torn_line(path: &Path, file: &mut File) -> io::Result<()> {
     }
     // A file that may be appended to but not read cannot be looked at; it is taken as it is.
     let Ok(mut reader) = File::open(path) else { return Ok(()) };
-    let mut last = [0];
-    reader.seek(SeekFrom::End(-1))?;
-    reader.read_exact(&mut last)?;
-    if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") }
+    let mut before = None;
+    loop {
+        let mut last = [0];
+        let end = reader.seek(SeekFrom::End(-1))?;
+        reader.read_exact(&mut last)?;
+        if last == [b'\n'] {
+            return Ok(());
+        }
+        if before.replace(end) == Some(end) {
+            return file.write_all(b"\n");
+        }
+        // Another process may be in the middle of writing it: torn is what does not move.
+        std::thread::sleep(TORN);
+    }
 }
 
 impl Sink for Lines {
@@ -102,6 +115,10 @@ impl Sink for Lines {
     fn cut(&mut self, bytes: usize) -> io::Result<()> {
         let about = self.file.metadata()?;
         if about.is_file() {
+            if self.file.stream_position()? != about.len() {
+                // Another process has written behind it: what is torn is ended instead.
+                return self.file.write_all(b"\n");
+            }
             self.file.set_len(about.len().saturating_sub(u64::try_from(bytes).unwrap_or(0)))?;
         }
         Ok(())

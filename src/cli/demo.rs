@@ -2,6 +2,8 @@
 
 use super::{demo_replica, run};
 use crate::config;
+use crate::handover::Sockets;
+use crate::handover::state::State;
 use crate::server::Server;
 use crate::telemetry;
 use std::fs;
@@ -32,10 +34,14 @@ pub(super) fn run(ports: &Ports, dir: &Path) -> ExitCode {
         Err(e) => return fail(&format!("cannot start threads: {e}")),
     };
     runtime.block_on(async {
+        let signals = match run::Signals::new() {
+            Ok(signals) => signals,
+            Err(e) => return fail(&format!("cannot take signals: {e}")),
+        };
         match start(ports, dir).await {
             Ok((server, replicas)) => {
                 print_welcome(ports, dir);
-                let code = run::until_stopped(server).await;
+                let code = run::until_stopped(server, signals).await;
                 replicas.send_replace(true);
                 code
             }
@@ -65,8 +71,9 @@ async fn start(ports: &Ports, dir: &Path) -> Result<(std::sync::Arc<Server>, wat
         |faults: Vec<crate::fault::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let config = config::load(&dir.join("demo.toml")).map_err(faults)?;
     telemetry::init(&config.document.log).map_err(faults)?;
-    let server = Server::start(config).await.map_err(|e| e.to_string())?;
-    Ok((server, stop))
+    // The replicas live in this process: there is nothing to hand over to.
+    let server = Server::prepare(config, Sockets::default(), None).await.map_err(|e| e.to_string())?;
+    Ok((server.begin(&State::default()), stop))
 }
 
 /// The configuration with the demo's own values in place of the variables, so that a reload reads the same.

@@ -7,6 +7,7 @@ mod policy;
 mod rules;
 mod run;
 mod tune;
+mod upgrade;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -42,12 +43,25 @@ enum Command {
     },
     /// Runs the gate in the foreground.
     ///
-    /// SIGHUP reloads the configuration and everything it names; so does a change of any of these files. SIGTERM and
-    /// SIGINT stop accepting, let requests in flight end, and exit with 0.
+    /// SIGHUP reloads the configuration and everything it names; so does a change of any of these files. SIGUSR2 hands
+    /// over to a new process, as `gatehouse upgrade` does. SIGTERM and SIGINT stop accepting, let requests in flight end,
+    /// and exit with 0; a second one ends at once.
     Run {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Hands a running gate over to a new process: another binary, another configuration, or both.
+    ///
+    /// The new process takes the listening sockets; the old one drains once the new one serves. Waits for the outcome.
+    /// If the new process does not come to serve, the old one goes on, what is wrong is printed, and the exit code is 1.
+    Upgrade {
+        /// The configuration of the running gate, and of the new process.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The program to start, in place of the one that runs as it now is on disk.
+        #[arg(long, value_name = "FILE")]
+        binary: Option<PathBuf>,
     },
     /// Loads everything a configuration names without listening, and says what is wrong and how to mend it.
     Check {
@@ -80,6 +94,7 @@ pub fn main() -> ExitCode {
             demo::run(&demo::Ports { tls: tls_port, http: http_port, admin: admin_port }, &dir)
         }
         Command::Run { config } => run::run(&config),
+        Command::Upgrade { config, binary } => upgrade::run(&config, binary.as_deref()),
         Command::Rules(command) => rules::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Tune(options) => tune::run(&options),

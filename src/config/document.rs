@@ -60,8 +60,15 @@ pub struct ServerSettings {
     pub threads: usize,
     /// Where what the gate makes itself is kept: its development certificate, its state.
     pub state_dir: PathBuf,
-    /// How long requests in flight may take to end after SIGTERM.
+    /// How long requests in flight may take to end after SIGTERM or a hand-over.
     pub drain: Span,
+    /// How long `/readyz` says 503 while connections are still accepted, after SIGTERM: for load balancers to notice.
+    pub drain_delay: Span,
+    /// How long a new process may take to be ready at a hand-over.
+    pub upgrade_timeout: Span,
+    /// Where the process id is written, by whichever process serves. Empty: nowhere.
+    #[serde(deserialize_with = "units::unless_empty", skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<PathBuf>,
     /// Open client connections in all; more are closed at once.
     pub max_connections: usize,
     /// Open client connections from one address (IPv6: one /64); more are closed at once.
@@ -78,6 +85,9 @@ impl Default for ServerSettings {
             threads: 0,
             state_dir: "state".into(),
             drain: Span::secs(30),
+            drain_delay: Span::secs(0),
+            upgrade_timeout: Span::secs(60),
+            pid_file: None,
             max_connections: 20_000,
             max_connections_per_address: 256,
             max_requests_per_connection: 0,
@@ -298,6 +308,7 @@ impl Document {
         for (key, zero) in [
             ("server.max_connections", server.max_connections == 0),
             ("server.max_connections_per_address", server.max_connections_per_address == 0),
+            ("server.upgrade_timeout", server.upgrade_timeout.0.is_zero()),
             ("http.max_headers", http.max_headers == 0),
             ("http.max_target", http.max_target.0 == 0),
             ("timeouts.handshake", times.handshake.0.is_zero()),

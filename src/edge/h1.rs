@@ -15,12 +15,17 @@ use bytes::{Bytes, BytesMut};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// Read at a time while waiting for a request, in bytes; lives in the future of an idle connection.
 const FIRST_READ: usize = 256;
+/// When a drain begins, a connection that was opened, or answered, less than this ago may have its next request on the
+/// way: it gets that answer. One that has been idle for longer is closed at once.
+const RECENT: Duration = Duration::from_secs(2);
+
 enum Head {
     /// This many bytes of the buffer are a whole head.
     Whole(usize),
@@ -40,7 +45,8 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
     let stalls = Arc::<Stalls>::default();
     let mut requests = 0_u64;
     loop {
-        let head = match read_head(&edge, &mut stop, &mut stream, &mut buffer, born).await {
+        let since = Instant::now();
+        let head = match read_head(&edge, &mut stop, &mut stream, &mut buffer, (born, since)).await {
             Head::Whole(length) => length,
             Head::Quiet => break,
             Head::Bad(malformed) => return Box::pin(refuse(&edge, stream, &facts, &buffer, malformed)).await,
@@ -129,7 +135,7 @@ async fn read_head(
     stop: &mut watch::Receiver<bool>,
     stream: &mut Stream,
     buffer: &mut BytesMut,
-    born: Instant,
+    (born, since): (Instant, Instant),
 ) -> Head {
     let snapshot = edge.gate.current();
     let (mut idle, whole) = (snapshot.times.keepalive.0, snapshot.times.head.0);
@@ -143,7 +149,11 @@ async fn read_head(
         let read = tokio::select! {
             biased;
             read = timeout(idle, stream.read(&mut first)) => read,
-            _ = stop.wait_for(|stop| *stop) => return Head::Quiet,
+            () = async {
+                // An error is a sender that is gone, which means the same.
+                let _ = stop.wait_for(|stop| *stop).await;
+                sleep_until(since + RECENT).await;
+            } => return Head::Quiet,
         };
         match read {
             Ok(Ok(n)) if n > 0 => buffer.extend_from_slice(first.get(..n).unwrap_or_default()),

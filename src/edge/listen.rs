@@ -15,6 +15,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -94,62 +95,82 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into()).map_err(with_address)
 }
 
-/// Accepts until the gate stops; `index` is the listener's place in the configuration.
+/// Takes over a listening socket that another process opened.
+///
+/// # Errors
+/// The operating system's, with the address in its text.
+pub(crate) fn adopt(address: SocketAddr, socket: OwnedFd) -> io::Result<TcpListener> {
+    let with_address = |e: io::Error| io::Error::new(e.kind(), format!("{address}, passed on: {e}"));
+    let socket = std::net::TcpListener::from(socket);
+    // A service manager's sockets block.
+    socket.set_nonblocking(true).map_err(with_address)?;
+    TcpListener::from_std(socket).map_err(with_address)
+}
+
+/// Accepts until the gate stops; then takes what the kernel had accepted by then, which would else be reset. `index` is
+/// the listener's place in the configuration.
 pub(crate) async fn run(edge: Arc<Edge>, socket: TcpListener, index: usize, settings: ListenerSettings) {
     let mut stop = edge.stop.clone();
     let meter = edge.gate.metrics().listener(if settings.tls { "tls" } else { "plain" });
     let Some(mut listener) = edge.gate.current().listener(index, &settings).cloned() else { return };
     let redirect_to = (!settings.tls && settings.plain == PlainMode::Redirect).then_some(settings.https_port);
+    let mut welcome = |stream: TcpStream, peer: SocketAddr| {
+        let snapshot = edge.gate.current();
+        if let Some(current) = snapshot.listener(index, &settings) {
+            listener = current.clone();
+        }
+        let server = &snapshot.config.document.server;
+        let (total, per_address) = (server.max_connections, server.max_connections_per_address);
+        let opening = listener.proxy.opening(peer.ip());
+        if opening == Opening::Refuse {
+            return edge.gate.metrics().proxy_headers.count(ProxyOutcome::Untrusted);
+        }
+        let Some(mut place) = edge.connections.enter(total) else {
+            return meter.refused();
+        };
+        // Whoever speaks for others is counted as those it speaks for, once it has named them.
+        if opening == Opening::Direct && !place.attribute(ClientAddr::new(peer.ip()).subscriber(), per_address) {
+            return meter.refused();
+        }
+        drop(snapshot);
+        let counted = meter.opened();
+        let (edge, listener, meter) = (edge.clone(), listener.clone(), meter.clone());
+        tokio::spawn(async move {
+            let attribute = |address: IpAddr| {
+                let fits =
+                    place.address.is_some() || place.attribute(ClientAddr::new(address).subscriber(), per_address);
+                if !fits {
+                    meter.refused();
+                }
+                fits
+            };
+            serve(&edge, stream, peer, &listener, opening, redirect_to, attribute).await;
+            drop((place, counted));
+        });
+    };
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(|stop| *stop) => break,
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let snapshot = edge.gate.current();
-                if let Some(current) = snapshot.listener(index, &settings) {
-                    listener = current.clone();
-                }
-                let server = &snapshot.config.document.server;
-                let (total, per_address) = (server.max_connections, server.max_connections_per_address);
-                let opening = listener.proxy.opening(peer.ip());
-                if opening == Opening::Refuse {
-                    edge.gate.metrics().proxy_headers.count(ProxyOutcome::Untrusted);
-                    continue;
-                }
-                let Some(mut place) = edge.connections.enter(total) else {
-                    meter.refused();
-                    continue;
-                };
-                // Whoever speaks for others is counted as those it speaks for, once it has named them.
-                if opening == Opening::Direct && !place.attribute(ClientAddr::new(peer.ip()).subscriber(), per_address)
-                {
-                    meter.refused();
-                    continue;
-                }
-                drop(snapshot);
-                let counted = meter.opened();
-                let (edge, listener, meter) = (edge.clone(), listener.clone(), meter.clone());
-                tokio::spawn(async move {
-                    let attribute = |address: IpAddr| {
-                        let fits = place.address.is_some()
-                            || place.attribute(ClientAddr::new(address).subscriber(), per_address);
-                        if !fits {
-                            meter.refused();
-                        }
-                        fits
-                    };
-                    serve(&edge, stream, peer, &listener, opening, redirect_to, attribute).await;
-                    drop((place, counted));
-                });
-            }
+            Ok((stream, peer)) => welcome(stream, peer),
             Err(e) => {
                 // Out of descriptors, or the client went away: both pass, and a tight loop would only burn the core.
                 tracing::warn!(listener = %settings.address, "accepting failed: {e}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
+        }
+    }
+    // Asked of the kernel itself: the runtime may not have heard of the last ones yet.
+    let Ok(socket) = socket.into_std() else { return };
+    for _ in 0..BACKLOG {
+        let Ok((stream, peer)) = socket.accept() else { return };
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            welcome(stream, peer);
         }
     }
 }

@@ -31,7 +31,7 @@ mod socket;
 mod tunnel;
 mod ws;
 
-pub(crate) use listen::bind;
+pub(crate) use listen::{adopt, bind};
 
 use crate::config::ListenerSettings;
 use crate::gate::Gate;

@@ -18,6 +18,7 @@
 //! *Open or closed.* Closed: a new address in a flood is limited together with it. There is no failure to pass on, because
 //! all state is local. The buckets of a policy whose rate, burst and `max_keys` are unchanged outlive a reload.
 
+mod carry;
 mod load;
 mod settings;
 mod store;

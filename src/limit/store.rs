@@ -96,6 +96,29 @@ impl Buckets {
         }
     }
 
+    /// Every bucket that is not whole, with the time in nanoseconds until it is.
+    pub(super) fn each(&self, now: Instant, mut visit: impl FnMut(&UserKey, u64)) {
+        let now = self.watch.advance(now);
+        for shard in &self.table.shards {
+            for (key, whole_at) in &shard.lock().buckets {
+                if *whole_at > now {
+                    visit(key, whole_at - now);
+                }
+            }
+        }
+    }
+
+    /// Puts a bucket back that is whole again in `whole_in` nanoseconds; one that is here already stays the emptier of
+    /// the two. Without room it is dropped.
+    pub(super) fn put(&self, key: UserKey, whole_in: u64, now: Instant) {
+        let whole_at = self.watch.advance(now).saturating_add(whole_in);
+        let mut shard = self.table.shard(&key).lock();
+        if shard.buckets.len() < self.table.room || key.verified().is_some() || shard.buckets.contains_key(&key) {
+            let bucket = shard.buckets.entry(key).or_insert(whole_at);
+            *bucket = whole_at.max(*bucket);
+        }
+    }
+
     /// How many buckets there are.
     pub(super) fn len(&self) -> usize {
         self.table.shards.iter().map(|shard| shard.lock().buckets.len()).sum()

@@ -22,6 +22,7 @@ mod cli;
 mod commands;
 mod faults;
 mod fields;
+mod handover;
 mod hold;
 mod limits;
 mod malformed;

@@ -1,7 +1,7 @@
 //! Clients: HTTP/1 byte by byte over TLS or plain TCP, and HTTP/2.
 
 use super::replica::{field, unchunk};
-use super::within;
+use super::{PATIENCE, within};
 use bytes::Bytes;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
@@ -128,6 +128,37 @@ impl H1 {
     /// Over a connection made elsewhere.
     pub(crate) fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         Self { stream: Box::new(stream), buffer: Vec::new() }
+    }
+
+    /// A TLS connection, `None` if there is none to be had.
+    pub(crate) async fn try_tls(address: SocketAddr) -> Option<Self> {
+        let connect = async {
+            let stream = TcpStream::connect(address).await.ok()?;
+            let config = tls_config(&[&rustls::version::TLS13], &["http/1.1"]);
+            let name = ServerName::try_from("localhost").ok()?;
+            let stream = TlsConnector::from(config).connect(name, stream).await.ok()?;
+            Some(Self { stream: Box::new(stream), buffer: Vec::new() })
+        };
+        tokio::time::timeout(PATIENCE, connect).await.ok()?
+    }
+
+    /// Sends bytes and reads one response; `None` if there is none.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> Option<Reply> {
+        let exchange = async {
+            self.write(bytes).await.ok()?;
+            self.read(false).await
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.ok()?
+    }
+
+    /// Bytes up to where `find` says; `None` if the connection ends, or nothing comes for a long time.
+    pub(crate) async fn try_read(&mut self, find: impl Fn(&[u8]) -> Option<usize>) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = find(&self.buffer) {
+                return Some(self.buffer.drain(..end).collect());
+            }
+            tokio::time::timeout(PATIENCE, self.more()).await.ok()??;
+        }
     }
 
     /// One GET on a connection of its own, `None` if nobody answers.

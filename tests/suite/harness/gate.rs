@@ -24,6 +24,7 @@ pub(crate) fn free_port() -> u16 {
 /// A running gate with a folder of its own; killed when dropped.
 pub(crate) struct Gate {
     child: Child,
+    command: Command,
     pub(crate) dir: TempDir,
     pub(crate) tls: SocketAddr,
     pub(crate) plain: SocketAddr,
@@ -39,6 +40,16 @@ impl Gate {
 
     /// The same, with files made in its folder first.
     pub(crate) async fn start_with(replicas: &[SocketAddr], more: &str, prepare: impl FnOnce(&TempDir)) -> Self {
+        Self::start_in(replicas, more, &[], prepare).await
+    }
+
+    /// The same, with variables in its environment.
+    pub(crate) async fn start_in(
+        replicas: &[SocketAddr],
+        more: &str,
+        environment: &[(&str, &str)],
+        prepare: impl FnOnce(&TempDir),
+    ) -> Self {
         let dir = TempDir::new().unwrap();
         let [tls, plain, admin] =
             [free_port(), free_port(), free_port()].map(|p| SocketAddr::from(([127, 0, 0, 1], p)));
@@ -49,12 +60,19 @@ impl Gate {
         let section = |name: &str| {
             if more.contains(&format!("[{name}]")) { String::new() } else { format!("[{name}]\n{}", own(name)) }
         };
+        // Keys of [server] come first in `more`, after its name.
+        let (server, more) = match more.strip_prefix("[server]\n") {
+            Some(own) => own.split_once("\n\n").unwrap_or((own, "")),
+            None => ("drain = \"10s\"", more),
+        };
+        let server = format!("{server}\n");
         let text = format!(
-            "[server]\nstate_dir = \"state\"\ndrain = \"10s\"\n\
+            "[server]\nstate_dir = \"state\"\npid_file = \"pid\"\n{}\
              [[listener]]\naddress = \"{tls}\"\n\
              [[listener]]\naddress = \"{plain}\"\ntls = false\nplain = \"serve\"\n\
              [admin]\naddress = \"{admin}\"\n\
              [upstream]\nreplicas = \"{}\"\n{upstream}\n{}{}{}\n{more}\n",
+            server,
             list.join(","),
             if more.contains("[upstream.health]") { "" } else { "[upstream.health]\nenabled = false\n" },
             section("limits"),
@@ -63,7 +81,7 @@ impl Gate {
         fs::write(dir.path().join("gate.toml"), text).unwrap();
         prepare(&dir);
         let config = dir.path().join("gate.toml");
-        Self::run(dir, &config, [tls, plain, admin], &[]).await
+        Self::run(dir, &config, [tls, plain, admin], environment).await
     }
 
     /// Starts a gate on a file of `config/` as it is, with `more` in its environment.
@@ -94,24 +112,36 @@ impl Gate {
         environment: &[(&str, &str)],
     ) -> Self {
         let log = fs::File::create(dir.path().join("stderr.log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+        command
             .args(["run", "--config"])
             .arg(config)
             .env("NO_COLOR", "1")
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut gate = Self { child, dir, tls, plain, admin };
+            .stderr(log);
+        let child = command.spawn().unwrap();
+        let mut gate = Self { child, command, dir, tls, plain, admin };
+        gate.stands().await;
+        gate
+    }
+
+    async fn stands(&mut self) {
         until("the gate to stand", async || {
-            if let Some(status) = gate.child.try_wait().unwrap() {
-                panic!("the gate ended with {status}:\n{}", gate.log());
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the gate ended with {status}:\n{}", self.log());
             }
-            H1::try_get(gate.admin, "/livez").await.is_some_and(|reply| reply.status == 200)
+            H1::try_get(self.admin, "/livez").await.is_some_and(|reply| reply.status == 200)
         })
         .await;
-        gate
+    }
+
+    /// Killed, and started again as a supervisor would.
+    pub(crate) async fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = self.command.spawn().unwrap();
+        self.stands().await;
     }
 
     /// A file in its folder.
@@ -150,10 +180,24 @@ impl Gate {
         value.unwrap_or(0.0)
     }
 
-    /// Sends it a signal.
+    /// The process that serves: the one that was started, or the one that took over.
+    pub(crate) fn pid(&self) -> u32 {
+        let written = fs::read_to_string(self.path("pid")).ok().and_then(|text| text.trim().parse().ok());
+        written.unwrap_or(self.child.id())
+    }
+
+    /// Sends a signal to the process that serves.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// `gatehouse upgrade`: its exit code and what it said.
+    pub(crate) async fn upgrade(&self, more: &[&str]) -> (Option<i32>, String) {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+        command.args(["upgrade", "--config"]).arg(self.path("gate.toml")).args(more).env("NO_COLOR", "1");
+        let out = command.output().await.unwrap();
+        (out.status.code(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
     }
 
     /// Waits for its end and gives its exit code.
@@ -178,6 +222,13 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
+        // Whoever took over from it, too; a number that now belongs to another program is left alone.
+        let heir = self.pid();
+        let program = fs::read_link(format!("/proc/{heir}/exe")).unwrap_or_default();
+        if heir != self.child.id() && program.starts_with(Path::new(env!("CARGO_BIN_EXE_gatehouse")).parent().unwrap())
+        {
+            let _ = Command::new("kill").args(["-KILL", &heir.to_string()]).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

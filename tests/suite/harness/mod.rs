@@ -4,12 +4,14 @@ mod authority;
 mod client;
 pub(crate) mod frames;
 mod gate;
+mod load;
 mod replica;
 
 pub(crate) use authority::{Authority, Behaviour};
 pub(crate) use client::{H1, Reply, h2_request, tls_config, tls_config_with, tls_stream};
 pub(crate) use frames::{Fate, Frames};
 pub(crate) use gate::{Gate, free_port};
+pub(crate) use load::Load;
 pub(crate) use replica::{Answer, Replica, Seen};
 
 use std::future::Future;
