@@ -198,7 +198,16 @@ impl Server {
             listeners: addresses,
             admin: admin_address,
         });
-        Ok(Prepared { server, listeners, admin: (admin_socket, admin), control, files, planned, stopped, admin_stopped })
+        Ok(Prepared {
+            server,
+            listeners,
+            admin: (admin_socket, admin),
+            control,
+            files,
+            planned,
+            stopped,
+            admin_stopped,
+        })
     }
 }
 

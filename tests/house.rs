@@ -54,7 +54,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("handover", &[]),
     (
         "server",
-        &["edge", "gate", "snapshot", "config", "admin", "audit", "balance", "cache", "limit", "tls", "acme", "handover"],
+        &[
+            "edge", "gate", "snapshot", "config", "admin", "audit", "balance", "cache", "limit", "tls", "acme",
+            "handover",
+        ],
     ),
     ("cli", &["server", "config", "inspect", "policy", "request", "handover"]),
 ];

@@ -164,13 +164,14 @@ impl FieldNote {
         self.purpose.spec()
     }
 
-    /// What kind of class it is: `typed`, `short`, `free`, `opaque`, or the policy's own word, `scored` or `refuse`.
+    /// What kind of class it is: `typed`, `short`, `free`, `opaque`, `json`, or the policy's own word, `scored` or `refuse`.
     pub fn kind(&self) -> &'static str {
         match self.purpose.expect() {
             Expect::Class(Class::Typed(_)) => "typed",
             Expect::Class(Class::Short(_)) => "short",
             Expect::Class(Class::Free(_)) => "free",
             Expect::Class(Class::Opaque(_)) => "opaque",
+            Expect::Class(Class::Json(_)) => "json",
             Expect::Scored => "scored",
             Expect::Refuse => "refuse",
         }

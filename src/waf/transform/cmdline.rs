@@ -16,7 +16,7 @@ pub(super) fn normalize(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     // Without a branch, for which bytes come nobody can foresee: what is not kept is overwritten by what follows. Each
     // byte that is read writes one at most, so what is written never overtakes what is read.
     for byte in bytes.iter().skip(first).map(Cell::get) {
-        let step = steps.get(state * STATE | usize::from(byte)).copied().unwrap_or_default();
+        let step = steps.get((state * STATE) | usize::from(byte)).copied().unwrap_or_default();
         write = write.wrapping_sub(usize::from(step.back));
         if let Some(slot) = bytes.get(write) {
             slot.set(step.byte);
