@@ -76,15 +76,22 @@ def settings(pseudo):
     return len(block).to_bytes(3, "big") + bytes([1, 5, 0, 0, 0, 1]) + block
 
 
+def context(alpn):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    made.set_alpn_protocols([alpn])
+    return made
+
+
+CONTEXTS = {"h1": context("http/1.1"), "h2": context("h2")}
+
+
 def open_one(port, kind):
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2" if kind == "h2" else "http/1.1"])
     plain = socket.socket()
     if kind == "deaf":
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     plain.connect(("127.0.0.1", port))
-    stream = context.wrap_socket(plain, server_hostname="localhost")
+    stream = CONTEXTS.get(kind, CONTEXTS["h1"]).wrap_socket(plain, server_hostname="localhost")
     stream.settimeout(20)
     if kind == "h2":
         fields = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"localhost"), (b":path", b"/"), (b"user-agent", b"bench")]
