@@ -189,7 +189,8 @@ fn copy(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
             copy(&entry.path(), &target);
-        } else {
+        } else if entry.path().is_file() {
+            // Not the control socket.
             std::fs::copy(entry.path(), target).unwrap();
         }
     }

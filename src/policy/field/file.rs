@@ -115,6 +115,11 @@ impl Book {
         if !errors.is_empty() {
             return Sheet::default();
         }
+        if tree.get_ref().is_empty() {
+            // As a file looks that is just being written: taken at its word, it would describe nothing, and hold nobody.
+            let mend = "describe operations in it, or take it out of the policy's files";
+            self.fault(Place { file, offset: 0 }, "this file says nothing", mend);
+        }
         let mut reader = Reader { book: self, file, text: &text };
         reader.sheet(tree.get_ref())
     }

@@ -99,5 +99,8 @@ mod tests {
         assert_eq!(unread.len(), 4);
         let faulty = keys(&["c.toml".into()]);
         assert!(faulty[0].contains("c.toml:1:2: unknown key \"type\"; did you mean \"types\"?"), "{faulty:?}");
+
+        std::fs::write(dir.path().join("c.toml"), "# soon\n").unwrap();
+        assert!(keys(&["c.toml".into()])[0].contains("c.toml:1:1: this file says nothing"));
     }
 }

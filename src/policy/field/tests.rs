@@ -243,7 +243,7 @@ fn every_field_has_its_class() {
     assert!(!policy.refuses_unknown());
     assert_eq!(policy.other().query.other().spec(), "short(200)");
     assert!(build("policy.unknown.route = 'refuse'").unwrap().refuses_unknown());
-    assert!(build("").unwrap().operations().is_empty());
+    assert!(build("[policy]").unwrap().operations().is_empty());
 }
 
 /// An operation with these lines, which begin in line 4.
@@ -255,6 +255,7 @@ fn with(lines: &str) -> String {
 fn every_fault_has_a_place_and_a_mend() {
     for (text, want) in [
         // Keys and values.
+        ("", "1:1: this file says nothing"),
         ("[polcy]", "1:2: unknown key \"polcy\"; did you mean \"policy\"?"),
         ("[policy]\nnmae = 'x'", "2:1: unknown key \"nmae\" in [policy]; did you mean \"name\"?"),
         (&with("querry.x = 'uuid'"), "4:1: unknown key \"querry\" in [[operation]]; did you mean \"query\"?"),

@@ -153,7 +153,7 @@ const ATTACK: u8 = 4;
 const DOUBTFUL: u8 = 3;
 /// From this weight on it counts beside how well a text was hidden.
 const NOTABLE: u8 = 2;
-/// What code weighs less at the end of a sentence that is about it.
+/// What code weighs less in a sentence that is about it. Doubtful it stays: the rules see it.
 const TOLD: u8 = 4;
 /// What signs weigh less that are only seen when the words in front are left out.
 const BEHIND_WORDS: u8 = 1;
@@ -183,24 +183,23 @@ pub fn read(value: &[u8]) -> Reading {
 ///
 /// ```
 /// use gatehouse_waf::field::short::{Verdict, read, read_line};
-/// let title = b"Why does the search box refuse `' OR 1=1 --` with a 403?";
+/// let title = b"How is `<script>alert(1)</script>` shown in the preview?";
 /// assert_eq!((read(title).verdict, read_line(title).verdict), (Verdict::Attack, Verdict::Ordinary));
+/// assert_eq!(read_line(b"My list <script>alert(1)</script> of things to do").verdict, Verdict::Attack);
 /// assert_eq!(read_line(b"Login ' OR 1=1 --").verdict, Verdict::Attack);
 /// ```
 #[must_use]
 pub fn read_line(value: &[u8]) -> Reading {
     let (mut weight, mut signs) = weigh_all(value);
+    // A page that shows the line as it is runs its markup wherever it stands; only back-ticks say that it is code.
+    let acts = signs.iter().any(|sign| sign.family == Family::Markup && sign.role == Role::Payload);
     if weight >= DOUBTFUL
-        && let Some(rest) = prose::without_quotations(value)
+        && let Some(rest) =
+            prose::without_quotations(value, if acts { prose::Marks::BackTicks } else { prose::Marks::All })
     {
         (weight, signs) = weigh_all(&rest);
-    }
-    if weight >= DOUBTFUL {
-        weight = match prose::speaks_of_code(value) {
-            Some(prose::Told::Within) => 0,
-            Some(prose::Told::AtTheEnd) => weight.saturating_sub(TOLD),
-            None => weight,
-        };
+    } else if weight >= DOUBTFUL && !acts && prose::speaks_of_code(value) {
+        weight = weight.saturating_sub(TOLD).max(DOUBTFUL);
     }
     Reading { verdict: verdict(weight), signs }
 }

@@ -4,7 +4,7 @@
 //! at once or behind a value that is whole by itself, and runs to the end. Two forms are known. *Quotations* stand in
 //! back-ticks or quotation marks, with blanks around them, in a sentence that goes on outside; what is left when they are
 //! taken out is read again, so that a break-out cannot be hidden by quoting something else. *Objects* stand bare: in
-//! front of the sentence's rest, or behind a word that leaves it open (a preposition, a colon, a verb that wants one).
+//! front of the sentence's rest, or behind a word that leaves it open (a preposition, a colon, a verb that wants one); such code stays doubtful.
 //!
 //! Only lines of people's own are read so, and only those that would be refused otherwise. Time is linear.
 
@@ -157,7 +157,16 @@ const KEYWORDS: &[&str] = &[
     "WAITFOR", "DELAY", "WHERE", "XOR",
 ];
 
-/// What may close a quotation of each kind, by what opens it.
+/// The marks that quotations stand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marks {
+    /// Those of code in a text.
+    BackTicks,
+    /// Quotation marks too.
+    All,
+}
+
+/// What closes a quotation of each kind, by what opens it; back-ticks first.
 const MARKS: &[(&[u8], &[u8])] =
     &[(b"`", b"`"), (b"\"", b"\""), (b"'", b"'"), ("\u{201c}".as_bytes(), "\u{201d}".as_bytes())];
 
@@ -259,7 +268,7 @@ pub(super) fn behind_words(text: &[u8]) -> &[u8] {
 }
 
 /// The text without its quotations, each replaced by a word; `None` if it has none or is no sentence without them.
-pub(super) fn without_quotations(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn without_quotations(text: &[u8], marks: Marks) -> Option<Vec<u8>> {
     if memchr::memchr2(b'\n', b'\r', text).is_some() {
         return None;
     }
@@ -267,7 +276,7 @@ pub(super) fn without_quotations(text: &[u8]) -> Option<Vec<u8>> {
     let (mut rest, mut found) = (text, false);
     let mut runs_to_end = false;
     while let Some((first, behind)) = rest.split_first() {
-        match quotation(rest, &out) {
+        match quotation(rest, &out, marks) {
             Some(length) => {
                 rest = rest.get(length..).unwrap_or_default();
                 found = true;
@@ -295,8 +304,9 @@ pub(super) fn without_quotations(text: &[u8]) -> Option<Vec<u8>> {
 const QUOTED: &[u8] = b"it";
 
 /// The length of the quotation that begins here, its marks included. It stands behind a word or at the start.
-fn quotation(text: &[u8], before: &[u8]) -> Option<usize> {
-    let (open, close) = MARKS.iter().find(|(open, _)| text.starts_with(open))?;
+fn quotation(text: &[u8], before: &[u8], marks: Marks) -> Option<usize> {
+    let known = if marks == Marks::All { MARKS.len() } else { 1 };
+    let (open, close) = MARKS.iter().take(known).find(|(open, _)| text.starts_with(open))?;
     let front = before.strip_suffix(b"(").unwrap_or(before);
     let stands_free = front.last().is_none_or(|byte| *byte == b' ');
     if !stands_free || tokens(front).next_back().is_some_and(|token| word(token).is_none() && !is_number(token)) {
@@ -329,43 +339,32 @@ fn quotation(text: &[u8], before: &[u8]) -> Option<usize> {
     ends.then_some(end)
 }
 
-/// How a sentence speaks of the code in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
-    /// Prose stands on both sides of it.
-    Within,
-    /// It ends a sentence that the prose before leaves open.
-    AtTheEnd,
-}
-
-/// Whether bare code stands in the text as the object of a sentence.
-pub(super) fn speaks_of_code(text: &[u8]) -> Option<Told> {
+/// Whether bare code stands in the text as the object of a sentence: prose stands on both sides of it, or it ends a
+/// sentence that the prose before leaves open.
+pub(super) fn speaks_of_code(text: &[u8]) -> bool {
     if memchr::memchr2(b'\n', b'\r', text).is_some() {
-        return None;
+        return false;
     }
     let is_lead =
         |(at, token): &(usize, &[u8])| word(token).is_some() || is_scope(token) || *at > 0 && is_number(token);
     let lead = tokens(text).enumerate().take_while(is_lead).count();
-    let first = tokens(text).nth(lead)?;
+    let Some(first) = tokens(text).nth(lead) else { return false };
     // What is glued to a word is no object of its own: `name' or 1=1`.
     let letters = first.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
     if letters > 0 && matches!(first.get(letters), Some(b'\'' | b'"' | b'`' | b';' | b'|' | b'&')) {
-        return None;
+        return false;
     }
     let behind = tokens(text).count() - lead;
     let mark = |token: &[u8]| token.iter().all(|byte| b".,:;!?)".contains(byte));
     let is_tail = |token: &&[u8]| word(token).is_some() || is_number(token) || mark(token);
     let tail = tokens(text).rev().take_while(is_tail).count();
     let joined = || tokens(text).rev().take(tail).filter_map(word).any(|word| is_one_of(word, JOINTS));
-    let is_told = match lead {
+    let within = match lead {
         0 => tail >= 4 && tail < behind && is_subject(text, tail),
         _ => tail >= 2 && lead + tail >= 4 && joined(),
     };
-    if is_told {
-        return Some(Told::Within);
-    }
     // One word may be what an attack is hidden behind, as in `test ; id`.
-    (lead >= 2 && is_open(tokens(text).rev().skip(behind))).then_some(Told::AtTheEnd)
+    within || lead >= 2 && is_open(tokens(text).rev().skip(behind))
 }
 
 /// Whether the code that a text begins with is what the words behind it speak of: they go on with a joint or a verb, and
