@@ -169,7 +169,7 @@ mod tests {
     async fn a_deaf_client_is_let_go_and_a_slow_one_served() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_millis(150), 0);
+        let mut socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_millis(1500), 0);
         let data = vec![b'x'; 64 << 20];
         let failed = socket.write_all(&data).await.unwrap_err();
         assert_eq!(failed.kind(), io::ErrorKind::TimedOut);

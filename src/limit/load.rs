@@ -1,10 +1,13 @@
 //! Load shedding: what the gate refuses so that the rest is served in time.
 //!
-//! Decides once a request's route is known, before anything dear is done for it. The gate is saturated while one of three
+//! Decides once a request's route is known, before anything dear is done for it. The gate is saturated while one of two
 //! figures is at its bound: requests in flight; the lag of the event loop, by its least over the last [`SAMPLES`] samples
-//! (one slow poll is no saturation, a queue that does not empty is); bytes of responses held for clients that do not take
-//! them. Then a request of normal priority is refused with 503 and `Retry-After`. One of low priority is refused from
-//! three quarters of a bound on, one of high priority (health checks) never; the admin listener is apart from all this.
+//! (one slow poll is no saturation, a queue that does not empty is). Then a request of normal priority is refused with 503
+//! and `Retry-After`. One of low priority is refused from three quarters of a bound on, one of high priority (health
+//! checks) never; the admin listener is apart from all this.
+//!
+//! Bytes of responses held for clients that do not take them have a bound as well. Past it such responses are cut, and
+//! requests of low priority refused; no others, or a few deaf clients could have everybody refused.
 //!
 //! Memory: a few words; cost: three atomic loads and two additions. Fails open: a figure that is not measured is zero.
 
@@ -90,7 +93,7 @@ impl Load {
         if reached(self.requests.load(Ordering::Relaxed) as u64, settings.max_requests as u64) {
             return Some(ShedCause::Requests);
         }
-        if reached(self.held.load(Ordering::Relaxed) as u64, settings.max_held.0) {
+        if priority == Priority::Low && reached(self.held.load(Ordering::Relaxed) as u64, settings.max_held.0) {
             return Some(ShedCause::Memory);
         }
         let micros = u64::try_from(settings.max_lag.0.as_micros()).unwrap_or(u64::MAX);
@@ -194,7 +197,7 @@ mod tests {
         let first = load.hold(&settings, 60).unwrap();
         assert!(load.hold(&settings, 60).is_none());
         let second = load.hold(&settings, 40).unwrap();
-        assert_eq!(refused(&load, &settings), [true, true, false]);
+        assert_eq!(refused(&load, &settings), [true, false, false], "a few deaf clients stop nobody else");
         assert_eq!((metrics.load.held.get(), metrics.load.cut.get()), (100, 1));
         drop((first, second));
         assert_eq!(refused(&load, &settings), [false; 3]);
