@@ -47,6 +47,12 @@ fn another_version_is_refused_in_words_and_one_that_ends_is_noticed() {
     assert!(old.stirs(Duration::from_secs(20)).unwrap());
     assert_eq!(old.receive::<Message>(soon()).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
 
+    // One that ends without having read what it was sent.
+    let (old, new) = channels();
+    old.send(&Message::Ready, &[], soon()).unwrap();
+    drop(new);
+    assert!(old.stirs(Duration::from_secs(20)).unwrap());
+
     let (quiet, _other) = channels();
     let late = quiet.receive::<Message>(Instant::now() + Duration::from_millis(20)).unwrap_err();
     assert_eq!(late.kind(), std::io::ErrorKind::TimedOut);

@@ -136,7 +136,8 @@ impl Channel {
         self.0.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
         let peeked = rustix::net::recv(&self.0, &mut [0_u8; 1][..], RecvFlags::PEEK);
         match peeked {
-            Ok(_) => Ok(true),
+            // Ended with something unread is an end, too.
+            Ok(_) | Err(rustix::io::Errno::CONNRESET) => Ok(true),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(false),
             Err(e) => Err(e.into()),
         }
