@@ -105,22 +105,26 @@ async fn who_reads_nothing_costs_little_and_is_let_go() {
     still_serves(&gate).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http2_streams_opened_and_reset_end_the_connection() {
-    let replica = Replica::start(|_| Answer::Late(Duration::from_millis(200), Box::new(Answer::ok("hello")))).await;
-    let gate = Gate::start(&[replica.address], "").await;
-    let mut client = Frames::open(gate.tls, &[]).await;
+/// Opens streams, each followed by a frame that ends it, until the gate ends the connection; how many at most.
+async fn churn(client: &mut Frames, kind: u8, payload: &[u8]) -> u32 {
     let mut opened = 0;
     for i in 0..20_000u32 {
         let stream = 2 * i + 1;
-        if client.headers(stream, GET, true).await.is_err()
-            || client.send(frames::RST_STREAM, 0, stream, &8u32.to_be_bytes()).await.is_err()
-        {
+        if client.headers(stream, GET, true).await.is_err() || client.send(kind, 0, stream, payload).await.is_err() {
             break;
         }
         opened += 1;
     }
     client.ended().await;
+    opened
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_streams_opened_and_reset_end_the_connection() {
+    let replica = Replica::start(|_| Answer::Late(Duration::from_millis(200), Box::new(Answer::ok("hello")))).await;
+    let gate = Gate::start(&[replica.address], "").await;
+    let mut client = Frames::open(gate.tls, &[]).await;
+    let opened = churn(&mut client, frames::RST_STREAM, &8u32.to_be_bytes()).await;
     let asked = replica.seen().len();
     println!("ended after at most {opened} streams opened and reset; the replica saw {asked}");
     assert!(asked < 2_000, "{asked}");
@@ -233,18 +237,8 @@ async fn http2_streams_that_the_client_has_us_reset_end_the_connection() {
     let replica = Replica::start(|_| Answer::Late(Duration::from_millis(200), Box::new(Answer::ok("hello")))).await;
     let gate = Gate::start(&[replica.address], "").await;
     let mut client = Frames::open(gate.tls, &[]).await;
-    let mut opened = 0;
-    for i in 0..20_000u32 {
-        let stream = 2 * i + 1;
-        // A window of more than 2^31 - 1 is an error of its stream (RFC 9113 section 6.9.1): we have to reset it.
-        if client.headers(stream, GET, true).await.is_err()
-            || client.send(frames::WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff]).await.is_err()
-        {
-            break;
-        }
-        opened += 1;
-    }
-    client.ended().await;
+    // A window of more than 2^31 - 1 is an error of its stream (RFC 9113 section 6.9.1): we have to reset it.
+    let opened = churn(&mut client, frames::WINDOW_UPDATE, &[0x7f, 0xff, 0xff, 0xff]).await;
     let asked = replica.seen().len();
     println!("ended after at most {opened} streams; the replica saw {asked}");
     assert!(asked < 2_000, "{asked}");

@@ -16,7 +16,7 @@ use crate::body::json::{self, Container, Kind};
 use crate::body::multipart::FilePart;
 use crate::field::class::Misfit;
 use crate::field::grammar::Grammar;
-use crate::field::short::{self, Sign, Verdict};
+use crate::field::short::{self, Reading, Sign, Verdict};
 use crate::field::{Class, Expect, Fields, JsonTree, Node, Purpose, Table, sniff};
 use crate::variable::Variable;
 use std::borrow::Cow;
@@ -24,6 +24,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::thread::LocalKey;
 
 /// Most fields whose verdicts are kept; those that fit leave room for those that do not.
 const MOST_NOTED: usize = 64;
@@ -185,61 +186,41 @@ impl fmt::Display for FieldNote {
     }
 }
 
-/// Texts that read as ordinary and come again and again, as a browser's name of itself: by hash, the last of each.
+/// Values that are as they should be and come again and again, as a browser's name of itself: by hash, the last of each.
 const KNOWN: usize = 256;
-/// Longest text that is remembered, in bytes.
+/// Longest value that is remembered, in bytes.
 const KNOWN_BYTES: usize = 512;
 
+/// Values, each with what it was held against; a value that was fine for one purpose may not be for another.
+type Memo = LocalKey<RefCell<Vec<(String, Vec<u8>)>>>;
+
 thread_local! {
-    static ORDINARY: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// Texts that read as ordinary, by the way they were read.
+    static ORDINARY: RefCell<Vec<(String, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
+    /// Header fields that fitted a grammar, as the policy spells it: a client sends most of them with each of its requests.
+    static FITTING: RefCell<Vec<(String, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
 }
 
 fn known_place(value: &[u8]) -> Option<usize> {
     (value.len() <= KNOWN_BYTES).then(|| usize::try_from(crate::hashing::of(value) % KNOWN as u64).ok()).flatten()
 }
 
-/// Whether this very text was read before and is ordinary.
-fn is_known(value: &[u8]) -> bool {
-    let known =
-        |place| ORDINARY.try_with(|texts| texts.try_borrow().is_ok_and(|t| t.get(place).is_some_and(|t| t == value)));
+/// Whether this very value was found to be fine for this.
+fn is_known(memo: &'static Memo, purpose: &str, value: &[u8]) -> bool {
+    let is = |(known, text): &(String, Vec<u8>)| text == value && known == purpose;
+    let known = |place| memo.try_with(|all| all.try_borrow().is_ok_and(|all| all.get(place).is_some_and(is)));
     known_place(value).and_then(|place| known(place).ok()).unwrap_or(false)
 }
 
-fn know(value: &[u8]) {
+fn know(memo: &'static Memo, purpose: &str, value: &[u8]) {
     let Some(place) = known_place(value) else { return };
     // A thread that is ending remembers nothing.
-    let _ = ORDINARY.try_with(|texts| {
-        if let Ok(mut texts) = texts.try_borrow_mut() {
-            texts.resize(KNOWN, Vec::new());
-            if let Some(text) = texts.get_mut(place) {
-                text.clear();
-                text.extend_from_slice(value);
-            }
-        }
-    });
-}
-
-thread_local! {
-    /// Header fields that fitted a grammar, as the policy spells it, by hash of the value, the last of each: a client sends
-    /// most of them with each of its requests.
-    static FITTING: RefCell<Vec<(String, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Whether this very value was found to fit a class of this spelling.
-fn has_fitted(spec: &str, value: &[u8]) -> bool {
-    let is = |(known, text): &(String, Vec<u8>)| text == value && known == spec;
-    let known = |place| FITTING.try_with(|all| all.try_borrow().is_ok_and(|all| all.get(place).is_some_and(is)));
-    known_place(value).and_then(|place| known(place).ok()).unwrap_or(false)
-}
-
-fn note_fitting(spec: &str, value: &[u8]) {
-    let Some(place) = known_place(value) else { return };
-    let _ = FITTING.try_with(|all| {
+    let _ = memo.try_with(|all| {
         if let Ok(mut all) = all.try_borrow_mut() {
             all.resize(KNOWN, Default::default());
             if let Some((known, text)) = all.get_mut(place) {
                 known.clear();
-                known.push_str(spec);
+                known.push_str(purpose);
                 text.clear();
                 text.extend_from_slice(value);
             }
@@ -276,32 +257,27 @@ impl Notes {
 
     /// Reads a line of somebody's own, which may speak of what it must not be.
     fn line(&mut self, value: &[u8]) -> FieldVerdict {
-        match self.text(value) {
-            FieldVerdict::Doubtful(signs) | FieldVerdict::Attack(signs) if !signs.is_empty() => {
-                let reading = short::read_line(value);
-                match reading.verdict {
-                    Verdict::Ordinary => FieldVerdict::Fits,
-                    Verdict::Doubtful => FieldVerdict::Doubtful(reading.signs),
-                    Verdict::Attack => FieldVerdict::Attack(reading.signs),
-                }
-            }
-            verdict => verdict,
-        }
+        self.read(value, "line", short::read_line)
     }
 
     /// Reads a text.
     fn text(&mut self, value: &[u8]) -> FieldVerdict {
-        if short::is_plain(value) || is_known(value) {
+        self.read(value, "text", short::read)
+    }
+
+    /// Reads a value in a way that has this name.
+    fn read(&mut self, value: &[u8], way: &str, read: fn(&[u8]) -> Reading) -> FieldVerdict {
+        if short::is_plain(value) || is_known(&ORDINARY, way, value) {
             return FieldVerdict::Fits;
         }
         self.read = self.read.saturating_add(value.len());
         if value.len() > MOST_READ || self.read > MOST_READ_IN_ALL {
             return FieldVerdict::Doubtful(Vec::new());
         }
-        let reading = short::read(value);
+        let reading = read(value);
         match reading.verdict {
             Verdict::Ordinary => {
-                know(value);
+                know(&ORDINARY, way, value);
                 FieldVerdict::Fits
             }
             Verdict::Doubtful => FieldVerdict::Doubtful(reading.signs),
@@ -348,12 +324,12 @@ impl Notes {
         if !matches!(purpose.expect(), Expect::Class(Class::Typed(_))) {
             return self.judge(purpose, value);
         }
-        if has_fitted(purpose.spec(), value) {
+        if is_known(&FITTING, purpose.spec(), value) {
             return FieldVerdict::Fits;
         }
         let verdict = self.judge(purpose, value);
         if verdict == FieldVerdict::Fits {
-            note_fitting(purpose.spec(), value);
+            know(&FITTING, purpose.spec(), value);
         }
         verdict
     }
