@@ -14,9 +14,8 @@
 
 use crate::byteset::ByteSet;
 use crate::operator::{GROUPS, Operator};
-use crate::ruleset::{ChainId, Effect, Link, Rule, Ruleset, Target, TxName};
+use crate::ruleset::{ChainId, Effect, Kind, Link, Rule, Ruleset, Target, TxName};
 use crate::screen::{Checks, Screen, is_set, set};
-use crate::transform::Transformation;
 use crate::variable::{Selector, Shape, Variable};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +56,10 @@ impl Positions {
 
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.0.clone_from(&other.0);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -166,8 +169,8 @@ pub(crate) struct Group {
 pub(crate) struct LaneStep {
     /// The step before, by number; `None`: the value itself.
     pub(crate) before: Option<usize>,
-    /// What is done, with its number among the distinct transformations; `None`: nothing.
-    pub(crate) transformation: Option<(Transformation, usize)>,
+    /// What is done; `None`: nothing.
+    pub(crate) kind: Option<Kind>,
     /// The lane that ends here.
     pub(crate) lane: Option<usize>,
     chain: ChainId,
@@ -376,11 +379,11 @@ impl Ruleset {
         for (number, lane) in lanes.iter().enumerate() {
             let mut before = None;
             let whole = self.chains.path(lane.chain);
-            let way = whole.iter().map(|(chain, step)| (*chain, Some((*step, self.chains.kind(*step)))));
-            for (chain, transformation) in way.chain(whole.is_empty().then_some((0, None))) {
+            let way = whole.iter().map(|(chain, kind)| (*chain, Some(*kind)));
+            for (chain, kind) in way.chain(whole.is_empty().then_some((0, None))) {
                 let known = steps.iter().position(|step| step.chain == chain);
                 before = Some(known.unwrap_or_else(|| {
-                    steps.push(LaneStep { before, transformation, lane: None, chain });
+                    steps.push(LaneStep { before, kind, lane: None, chain });
                     steps.len() - 1
                 }));
             }

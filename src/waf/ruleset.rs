@@ -419,60 +419,56 @@ impl TxNames {
 /// Number of a node in [`Chains`]; 0 is the empty chain.
 pub(crate) type ChainId = usize;
 
+/// A transformation, with what is asked of it for each value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) transformation: Transformation,
+    /// Its number among the distinct ones of a rule set.
+    pub(crate) number: u32,
+    /// A value without any of these bytes is not changed.
+    pub(crate) acts_on: ByteSet,
+}
+
 /// All chains of transformations as one tree, so that chains which start alike share their start.
 #[derive(Debug, Default)]
 pub(crate) struct Chains {
     /// Node n (from 1): the node before it and what it adds.
-    nodes: Vec<(ChainId, Transformation)>,
-    /// The distinct transformations; a node names its own by position here.
-    kinds: Vec<Transformation>,
+    nodes: Vec<(ChainId, Kind)>,
 }
 
 impl Chains {
     /// The node for `transformation` after `parent`.
     pub(crate) fn intern(&mut self, parent: ChainId, transformation: Transformation) -> ChainId {
-        if !self.kinds.contains(&transformation) {
-            self.kinds.push(transformation);
+        let known = |(before, kind): &(ChainId, Kind)| *before == parent && kind.transformation == transformation;
+        if let Some(found) = self.nodes.iter().position(known) {
+            return found + 1;
         }
-        match self.nodes.iter().position(|node| *node == (parent, transformation)) {
-            Some(found) => found + 1,
-            None => {
-                self.nodes.push((parent, transformation));
-                self.nodes.len()
-            }
-        }
+        let kinds = || self.nodes.iter().map(|(_, kind)| kind);
+        let like = kinds().find(|kind| kind.transformation == transformation).copied();
+        let kind = like.unwrap_or_else(|| {
+            let number = kinds().map(|kind| kind.number + 1).max().unwrap_or(0);
+            Kind { transformation, number, acts_on: transformation.acts_on() }
+        });
+        self.nodes.push((parent, kind));
+        self.nodes.len()
     }
 
     /// The node before `chain` and what `chain` adds; `None` for the empty chain.
-    pub(crate) fn node(&self, chain: ChainId) -> Option<(ChainId, Transformation)> {
+    pub(crate) fn node(&self, chain: ChainId) -> Option<(ChainId, Kind)> {
         self.nodes.get(chain.checked_sub(1)?).copied()
-    }
-
-    /// The position of a transformation among the distinct ones.
-    pub(crate) fn kind(&self, transformation: Transformation) -> usize {
-        self.kinds.iter().position(|t| *t == transformation).unwrap_or(self.kinds.len())
     }
 
     /// The bytes that `chain` acts on: a value without them stays as it is.
     pub(crate) fn acts_on(&self, chain: ChainId) -> ByteSet {
-        self.path(chain).into_iter().fold(ByteSet::EMPTY, |set, (_, step)| set.union(step.acts_on()))
-    }
-
-    /// Nodes, the empty chain included.
-    pub(crate) fn len(&self) -> usize {
-        self.nodes.len() + 1
-    }
-
-    pub(crate) fn kinds(&self) -> usize {
-        self.kinds.len()
+        self.path(chain).into_iter().fold(ByteSet::EMPTY, |set, (_, step)| set.union(step.acts_on))
     }
 
     /// The nodes from the first transformation to the end of `chain`.
-    pub(crate) fn path(&self, chain: ChainId) -> Vec<(ChainId, Transformation)> {
+    pub(crate) fn path(&self, chain: ChainId) -> Vec<(ChainId, Kind)> {
         let mut path = Vec::new();
         let mut at = chain;
-        while let Some((parent, transformation)) = self.node(at) {
-            path.push((at, transformation));
+        while let Some((parent, kind)) = self.node(at) {
+            path.push((at, kind));
             at = parent;
         }
         path.reverse();
@@ -492,8 +488,7 @@ mod tests {
         let b = chains.intern(lower, Transformation::RemoveNulls);
         assert_eq!(chains.intern(chains.node(a).unwrap().0, Transformation::UrlDecodeUni), a);
         assert_ne!(a, b);
-        assert_eq!(chains.len(), 4);
-        let path: Vec<_> = chains.path(b).into_iter().map(|(_, t)| t).collect();
+        let path: Vec<_> = chains.path(b).into_iter().map(|(_, kind)| kind.transformation).collect();
         assert_eq!(path, [Transformation::Lowercase, Transformation::RemoveNulls]);
     }
 

@@ -430,6 +430,7 @@ impl Transaction {
             outcome: &mut self.outcome,
             workspace: &mut self.workspace,
             phase,
+            only_hot: false,
         }
         .run();
         self.allowed = allowed.or(self.allowed);

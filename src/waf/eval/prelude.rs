@@ -46,6 +46,7 @@ impl Prelude {
             outcome: &mut Outcome::new(rules.settings.audit_engine),
             workspace: &mut Workspace::default(),
             phase: Phase::RequestHeaders,
+            only_hot: false,
         };
         let list = rules.phases.first()?;
         let (mut at, mut ran, mut last_at) = (0, 0, 0);

@@ -66,6 +66,8 @@ pub(super) struct Run<'a> {
     pub(super) outcome: &'a mut Outcome,
     pub(super) workspace: &'a mut Workspace,
     pub(super) phase: Phase,
+    /// Whether the link being run can match no value but those the screen found something in.
+    pub(super) only_hot: bool,
 }
 
 /// A link with what is the same for all its values.
@@ -160,6 +162,7 @@ impl<'a> Run<'a> {
             }
             let before = self.state.work;
             let links = rules.links.get(rule.links.clone()).unwrap_or_default();
+            self.only_hot = screened && self.workspace.screened.tells_all_of(place);
             let matches = self.chain(number, rule, links);
             if let Some(costs) = &mut self.workspace.costs {
                 costs.rule(number, self.state.work - before);
@@ -244,7 +247,11 @@ impl<'a> Run<'a> {
             };
             self.workspace.removals.extend(self.state.target_removals.iter().filter(concern));
         }
-        links.iter().all(|link| self.link(link, rule.needs_groups))
+        let mut links = links.iter();
+        // Only first links are screened.
+        let first = links.next().is_none_or(|link| self.link(link, rule.needs_groups));
+        self.only_hot = false;
+        first && links.all(|link| self.link(link, rule.needs_groups))
     }
 
     /// Finds all that the last match caught, if that was put off.
@@ -301,6 +308,13 @@ impl<'a> Run<'a> {
             for item in &gathered.items {
                 if self.is_exhausted() {
                     break;
+                }
+                if let Spot::Text(value) = item.value
+                    && self.only_hot
+                    && !self.workspace.screened.is_hot(value)
+                {
+                    self.state.work += LOOK_COST;
+                    continue;
                 }
                 matched |= self.look(&looking, target.variable, *item, &gathered);
             }

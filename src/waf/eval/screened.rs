@@ -5,7 +5,7 @@ use super::known::{Known, is_clean};
 use super::run::Run;
 use super::texts::TextId;
 use crate::plan::{Group, Lane, Layout, Positions};
-use crate::screen::{Scratch, Screen, Start, is_set};
+use crate::screen::{Scratch, Screen, Start, is_set, set};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -44,6 +44,11 @@ pub(super) struct Screened {
     layout: Option<Arc<Layout>>,
     /// The rules to run.
     pub(super) live: Positions,
+    /// The values that a question of the layout is answered by, as bits; whether that is known of all values.
+    hot: Vec<u64>,
+    all_told: bool,
+    /// The rules of which that is not known.
+    untold: Positions,
     /// Whether the rules that look at TX beside the message are among them.
     awake: bool,
 }
@@ -110,7 +115,30 @@ impl Screened {
         self.starts.clear();
         self.asked.clear();
         self.pending.clear();
+        self.hot.clear();
+        self.all_told = false;
+        self.untold.clear();
         self.words = words;
+    }
+
+    fn heat(&mut self, value: TextId) {
+        let word = value.index() / 64;
+        if self.hot.len() <= word {
+            self.hot.resize(word + 1, 0);
+        }
+        set(&mut self.hot, value.index());
+    }
+
+    /// Whether the rule at a position was screened: then it can match only values that are [`Screened::is_hot`].
+    pub(super) fn tells_all_of(&self, position: usize) -> bool {
+        self.all_told
+            && !self.untold.contains(position)
+            && self.layout.as_ref().is_some_and(|layout| !layout.always.contains(position))
+    }
+
+    /// Whether some rule of the layout may match a value of the message.
+    pub(super) fn is_hot(&self, value: TextId) -> bool {
+        is_set(&self.hot, value.index())
     }
 
     /// What this thread remembers of a value, looked up once for all groups.
@@ -228,6 +256,7 @@ impl Run<'_> {
         }
         self.scan(&mut screened, &layout.screen);
         self.settle_asked(&mut screened, &layout, known.as_deref_mut());
+        screened.all_told = !self.is_exhausted();
         if let Some(known) = known {
             known.give_back();
         }
@@ -241,18 +270,21 @@ impl Run<'_> {
         if self.is_exhausted() {
             known = None;
         }
-        let Screened { pending, asked, hits, words, live, .. } = screened;
-        for pending in pending {
+        for number in 0..screened.pending.len() {
+            let Screened { pending, asked, hits, words, live, .. } = &mut *screened;
+            let Some(pending) = pending.get(number).copied() else { break };
             let Some(group) = layout.groups.get(pending.group as usize) else { continue };
-            let mut clean = pending.place.is_some();
+            let mut matched = false;
             for asked in asked.get(pending.asked.0..pending.asked.1).unwrap_or_default() {
                 let start = asked.row as usize * *words;
                 let Some(hits) = hits.get(start..start + *words) else { continue };
                 if group.has_negated || hits.iter().any(|word| *word != 0) {
-                    clean &= !any_matches(group, asked, hits, live);
+                    matched |= any_matches(group, asked, hits, live);
                 }
             }
-            if let (true, Some(place), Some(known)) = (clean, pending.place, &mut known) {
+            if matched {
+                screened.heat(pending.value);
+            } else if let (Some(place), Some(known)) = (pending.place, &mut known) {
                 known.note(place, layout.id, pending.group, self.texts.get(pending.value));
             }
         }
@@ -278,10 +310,10 @@ impl Run<'_> {
 
     fn ask_group(&mut self, screened: &mut Screened, since: usize, group: &Group, value: TextId) {
         if !self.texts.bytes_in(value).meets(group.plain.acts_on) {
-            self.ask_lane(screened, (PLAIN, 0, since), &group.plain, value);
+            self.ask_lane(screened, (PLAIN, 0, since), &group.plain, (value, value));
             for (place, lane) in group.lanes.iter().enumerate().skip(group.in_plain) {
                 let text = self.texts.transform(&self.rules.chains, value, lane.chain);
-                self.ask(screened, since, (place, lane), text);
+                self.ask(screened, (since, value), (place, lane), text);
             }
             return;
         }
@@ -291,27 +323,31 @@ impl Run<'_> {
                 Some(before) => screened.results.get(before).copied().flatten(),
                 None => Some(value),
             };
-            let text = match step.transformation {
-                Some(transformation) => {
-                    before.and_then(|text| self.texts.step(&self.rules.chains, text, transformation))
-                }
+            let text = match step.kind {
+                Some(kind) => before.and_then(|text| self.texts.step(text, kind)),
                 None => before,
             };
             screened.results.push(text);
             if let Some((place, lane)) = step.lane.and_then(|place| Some((place, group.lanes.get(place)?))) {
-                self.ask(screened, since, (place, lane), text);
+                self.ask(screened, (since, value), (place, lane), text);
             }
         }
     }
 
-    fn ask(&mut self, screened: &mut Screened, since: usize, (place, lane): (usize, &Lane), text: Option<TextId>) {
+    fn ask(
+        &mut self,
+        screened: &mut Screened,
+        (since, raw): (usize, TextId),
+        (place, lane): (usize, &Lane),
+        text: Option<TextId>,
+    ) {
         match text {
             Some(text) => {
                 let chunk = u32::try_from(place / 64).unwrap_or(0);
-                self.ask_lane(screened, (chunk, place % 64, since), lane, text);
+                self.ask_lane(screened, (chunk, place % 64, since), lane, (raw, text));
             }
             // No room to keep the result: the rules have to make it for themselves.
-            None => run_all(screened, lane),
+            None => run_all(screened, lane, raw),
         }
     }
 
@@ -320,7 +356,7 @@ impl Run<'_> {
         screened: &mut Screened,
         (chunk, bit, since): (u32, usize, usize),
         lane: &Lane,
-        text: TextId,
+        (raw, text): (TextId, TextId),
     ) {
         if !lane.screened.is_empty() {
             match screened.row(text) {
@@ -334,7 +370,7 @@ impl Run<'_> {
                         None => screened.asked.push(Asked { row, chunk, lanes: 1 << bit }),
                     }
                 }
-                None => run_all(screened, lane),
+                None => run_all(screened, lane, raw),
             }
         }
         if lane.direct.is_empty() {
@@ -344,6 +380,8 @@ impl Run<'_> {
         let value = self.texts.get(text);
         for question in &lane.direct {
             if screened.live.contains(question.position) {
+                // The rule is run anyway, and then asks for itself.
+                screened.untold.insert(question.position);
                 screened.clean = false;
                 continue;
             }
@@ -358,6 +396,7 @@ impl Run<'_> {
             if hit != question.negated {
                 screened.live.insert(question.position);
                 screened.clean = false;
+                screened.heat(raw);
             }
         }
     }
@@ -417,8 +456,9 @@ fn any_matches(group: &Group, asked: &Asked, hits: &[u64], live: &mut Positions)
 }
 
 /// All rules of a lane are run, for nothing is known of a value.
-fn run_all(screened: &mut Screened, lane: &Lane) {
+fn run_all(screened: &mut Screened, lane: &Lane, value: TextId) {
     screened.clean = false;
+    screened.heat(value);
     for question in lane.screened.iter().chain(&lane.direct) {
         screened.live.insert(question.position);
     }

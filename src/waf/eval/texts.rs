@@ -1,21 +1,20 @@
 //! The bytes a transaction works on, and what its transformations made of them.
 //!
 //! Every value of the message is a numbered text. A transformed value is a text too; an unchanged one is the same text
-//! again. Two tables remember what was computed: for a text and a whole chain, and for a text and one transformation.
-//! So chains that start alike share their start, and chains that differ only in steps without effect share everything.
-//! Memory: the message, up to [`MAX_DERIVED_BYTES`] of results, and one table row for each text that was transformed.
+//! again. What one transformation made of a text is remembered with it, so chains that start alike share their start, and
+//! chains that differ only in steps without effect share everything. Memory: the message, up to [`MAX_DERIVED_BYTES`] of
+//! results, and a few bytes for each text and each step that was taken from it.
 
 use std::borrow::Cow;
 
 use crate::byteset::ByteSet;
 use crate::hashing::ByHash;
-use crate::ruleset::{ChainId, Chains};
-use crate::transform::Transformation;
+use crate::ruleset::{ChainId, Chains, Kind};
 
 /// Most bytes of transformed values that are kept; beyond, they are computed for each rule anew.
 const MAX_DERIVED_BYTES: usize = 64 << 20;
-/// Most texts that get a table row.
-const MAX_ROWS: usize = 1 << 16;
+/// Most steps that are remembered.
+const MAX_STEPS: usize = 1 << 19;
 
 /// Number of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +31,7 @@ const FIRST_BUFFER: usize = 4 << 10;
 const BUFFER: usize = 1 << 20;
 /// Largest result that is copied into a common buffer.
 const MOST_COPIED: usize = 64 << 10;
-/// "Not computed yet" in a table.
+/// "No step".
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
@@ -42,19 +41,34 @@ enum Stored {
     Own(Vec<u8>),
 }
 
+/// All that is known of a text; no larger than what a processor fetches at once.
+#[derive(Debug)]
+struct Text {
+    stored: Stored,
+    /// The step that was taken from it last, or [`NONE`].
+    last_step: u32,
+    /// The bytes in it, once somebody has asked.
+    bytes_known: bool,
+    bytes: ByteSet,
+}
+
+/// What one transformation made of a text.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// Its number among the distinct transformations.
+    kind: u32,
+    after: TextId,
+    /// Another step from the same text, or [`NONE`].
+    next: u32,
+}
+
 /// All texts of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     /// The common buffers; only the last one grows.
     buffers: Vec<Vec<u8>>,
-    texts: Vec<Stored>,
-    /// For each text the number of its row, or [`NONE`].
-    rows: Vec<u32>,
-    /// Rows one after another: a cell for each chain, then one for each kind of transformation.
-    cells: Vec<u32>,
-    /// For each text the bytes in it, once somebody has asked.
-    bytes: Vec<Option<ByteSet>>,
-    row_count: usize,
+    texts: Vec<Text>,
+    steps: Vec<Step>,
     derived_bytes: usize,
     /// Derived texts by a hash of their bytes, so that equal ones are one.
     derived: ByHash<TextId>,
@@ -65,25 +79,22 @@ pub(super) struct Texts {
 impl Texts {
     /// Forgets everything but the room.
     pub(super) fn clear(&mut self) {
-        let Self { buffers, texts, rows, cells, bytes, row_count, derived_bytes, derived, work } = self;
+        let Self { buffers, texts, steps, derived_bytes, derived, work } = self;
         // The last is the largest.
         let last = buffers.len().saturating_sub(1);
         buffers.drain(..last);
         buffers.iter_mut().for_each(Vec::clear);
         texts.clear();
-        rows.clear();
-        cells.clear();
-        bytes.clear();
+        steps.clear();
         derived.clear();
-        (*row_count, *derived_bytes, *work) = (0, 0, 0);
+        (*derived_bytes, *work) = (0, 0);
     }
 
     /// Bytes of the buffers, less what is freed with each text.
     pub(super) fn footprint(&self) -> usize {
-        let tables = self.rows.capacity() * 4 + self.cells.capacity() * 4;
-        let by_text = self.texts.capacity() * size_of::<Stored>() + self.bytes.capacity() * size_of::<ByteSet>();
+        let tables = self.texts.capacity() * size_of::<Text>() + self.steps.capacity() * size_of::<Step>();
         let buffers = self.buffers.iter().map(Vec::capacity).sum::<usize>();
-        buffers + tables + by_text + self.derived.capacity() * 16
+        buffers + tables + self.derived.capacity() * 16
     }
 
     /// Stores a copy.
@@ -114,13 +125,12 @@ impl Texts {
     fn push(&mut self, stored: Stored) -> TextId {
         // Far fewer than 2^32 texts fit in memory; the last number would stand for the last text.
         let id = TextId(u32::try_from(self.texts.len()).unwrap_or(NONE - 1));
-        self.texts.push(stored);
-        self.rows.push(NONE);
+        self.texts.push(Text { stored, last_step: NONE, bytes_known: false, bytes: ByteSet::EMPTY });
         id
     }
 
     pub(super) fn get(&self, id: TextId) -> &[u8] {
-        match self.texts.get(id.index()) {
+        match self.texts.get(id.index()).map(|text| &text.stored) {
             Some(Stored::Own(bytes)) => bytes,
             Some(Stored::Shared(number, start, end)) => {
                 let buffer = self.buffers.get(*number as usize);
@@ -132,15 +142,12 @@ impl Texts {
 
     /// The bytes that occur in a text.
     pub(super) fn bytes_in(&mut self, id: TextId) -> ByteSet {
-        if let Some(Some(known)) = self.bytes.get(id.index()) {
-            return *known;
+        if let Some(text) = self.texts.get(id.index()).filter(|text| text.bytes_known) {
+            return text.bytes;
         }
         let bytes = ByteSet::of(self.get(id));
-        if self.bytes.len() <= id.index() {
-            self.bytes.resize(self.texts.len().max(id.index() + 1), None);
-        }
-        if let Some(known) = self.bytes.get_mut(id.index()) {
-            *known = Some(bytes);
+        if let Some(text) = self.texts.get_mut(id.index()) {
+            (text.bytes_known, text.bytes) = (true, bytes);
         }
         bytes
     }
@@ -148,39 +155,29 @@ impl Texts {
     /// The text that `chain` makes of `id`; `None` when no more results are kept.
     pub(super) fn transform(&mut self, chains: &Chains, id: TextId, chain: ChainId) -> Option<TextId> {
         let Some((parent, step)) = chains.node(chain) else { return Some(id) };
-        let step = (step, chains.kind(step));
-        let row = self.row(chains, id)?;
-        match self.cells.get(row + chain) {
-            Some(&known) if known != NONE => return Some(TextId(known)),
-            _ => {}
-        }
         let before = self.transform(chains, id, parent)?;
-        let after = self.step(chains, before, step)?;
-        if let Some(cell) = self.cells.get_mut(row + chain) {
-            *cell = after.0;
-        }
-        Some(after)
+        self.step(before, step)
     }
 
-    /// The text that one transformation, of this number among the distinct ones, makes of `id`.
-    pub(super) fn step(
-        &mut self,
-        chains: &Chains,
-        id: TextId,
-        (step, kind): (Transformation, usize),
-    ) -> Option<TextId> {
-        let acts_on = step.acts_on();
-        if acts_on != ByteSet::ALL && !self.bytes_in(id).meets(acts_on) {
+    /// The text that one transformation makes of `id`.
+    pub(super) fn step(&mut self, id: TextId, kind: Kind) -> Option<TextId> {
+        if kind.acts_on != ByteSet::ALL && !self.bytes_in(id).meets(kind.acts_on) {
             return Some(id);
         }
-        let cell = self.row(chains, id)? + chains.len() + kind;
-        match self.cells.get(cell) {
-            Some(&known) if known != NONE => return Some(TextId(known)),
-            _ => {}
+        let last_step = self.texts.get(id.index())?.last_step;
+        let mut known = self.steps.get(last_step as usize);
+        while let Some(step) = known {
+            if step.kind == kind.number {
+                return Some(step.after);
+            }
+            known = self.steps.get(step.next as usize);
+        }
+        if self.steps.len() >= MAX_STEPS {
+            return None;
         }
         let input = self.get(id);
         let length = input.len();
-        let after = match step.apply(Cow::Borrowed(input)) {
+        let after = match kind.transformation.apply(Cow::Borrowed(input)) {
             // A borrowed result may be a part of its input; only one of the same length is the input.
             Cow::Borrowed(same) if same.len() == length => id,
             changed => {
@@ -192,8 +189,9 @@ impl Texts {
             }
         };
         self.work += length as u64;
-        if let Some(cell) = self.cells.get_mut(cell) {
-            *cell = after.0;
+        if let (Some(text), Ok(number)) = (self.texts.get_mut(id.index()), u32::try_from(self.steps.len())) {
+            text.last_step = number;
+            self.steps.push(Step { kind: kind.number, after, next: last_step });
         }
         Some(after)
     }
@@ -213,34 +211,20 @@ impl Texts {
         self.derived.insert(hash, id);
         id
     }
-
-    /// Where the row of a text starts in the table.
-    fn row(&mut self, chains: &Chains, id: TextId) -> Option<usize> {
-        let width = chains.len() + chains.kinds();
-        let row = self.rows.get_mut(id.index())?;
-        if *row == NONE {
-            if self.row_count >= MAX_ROWS {
-                return None;
-            }
-            *row = u32::try_from(self.row_count).ok()?;
-            self.row_count += 1;
-            self.cells.resize(self.row_count * width, NONE);
-        }
-        Some(*row as usize * width)
-    }
 }
 
 /// What `chain` makes of bytes that are no text, computed at once.
 pub(super) fn transform_bytes<'a>(chains: &Chains, bytes: Cow<'a, [u8]>, chain: ChainId) -> Cow<'a, [u8]> {
     match chains.node(chain) {
         None => bytes,
-        Some((parent, step)) => step.apply(transform_bytes(chains, bytes, parent)),
+        Some((parent, kind)) => kind.transformation.apply(transform_bytes(chains, bytes, parent)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transform::Transformation;
 
     #[test]
     fn equal_results_are_shared_and_computed_once() {

@@ -96,5 +96,5 @@ pub(super) fn shown(text: &[u8]) -> String {
 
 /// The names of a chain's transformations.
 pub(super) fn names(rules: &Ruleset, chain: ChainId) -> Vec<&'static str> {
-    rules.chains.path(chain).into_iter().map(|(_, step)| step.name()).collect()
+    rules.chains.path(chain).into_iter().map(|(_, kind)| kind.transformation.name()).collect()
 }
