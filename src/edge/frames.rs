@@ -24,6 +24,8 @@ const SENT: u32 = 256;
 pub(crate) struct FrameBudget {
     header: [u8; 9],
     have: usize,
+    /// Whether the preface is whole: the client's SETTINGS, which may be empty, end it.
+    begun: bool,
     /// Bytes to pass before the next frame header.
     skip: u32,
     left: u32,
@@ -33,7 +35,7 @@ pub(crate) struct FrameBudget {
 
 impl FrameBudget {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { header: [0; 9], have: 0, skip: PREFACE, left: MOST, sent: 0, refilled: now }
+        Self { header: [0; 9], have: 0, begun: false, skip: PREFACE, left: MOST, sent: 0, refilled: now }
     }
 
     /// Takes note of bytes sent to the client.
@@ -80,6 +82,10 @@ impl FrameBudget {
         let length = u32::from_be_bytes([0, a, b, c]);
         self.skip = length;
         let ends = flags & 0x1 != 0;
+        // What comes before them, the base would take (RFC 9113 section 3.4: a connection error).
+        if !std::mem::replace(&mut self.begun, true) && (kind != 4 || ends) {
+            return false;
+        }
         let costs = match kind {
             // DATA: only an empty one that does not even end its stream.
             0 => u32::from(length == 0 && !ends),
@@ -121,7 +127,7 @@ mod tests {
 
     fn begun() -> FrameBudget {
         let mut budget = FrameBudget::new(Instant::now());
-        assert!(budget.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+        assert!(budget.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") && budget.read(&frame(4, 0, 0)));
         budget
     }
 
@@ -151,6 +157,15 @@ mod tests {
         {
             let mut budget = begun();
             assert_eq!(passing(&mut budget, &frame(kind, flags, payload), 7), 10_000, "{what}");
+        }
+    }
+
+    #[test]
+    fn settings_come_first() {
+        for (kind, flags, goes_on) in [(4, 0, true), (4, 1, false), (1, 5, false), (6, 0, false), (0xfa, 0, false)] {
+            let mut budget = FrameBudget::new(Instant::now());
+            assert!(budget.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+            assert_eq!(budget.read(&frame(kind, flags, 12)), goes_on, "{kind} {flags}");
         }
     }
 
