@@ -274,6 +274,11 @@ mod tests {
         assert_eq!(texts.transform(&chains, upper, lower_nulls), Some(a));
         assert_eq!(texts.work, before, "nothing is computed twice");
         assert_eq!(texts.transform(&chains, plain, nulls_lower), Some(plain), "unchanged: the same text");
+        let long = texts.add(&[b"ABC", &[b'x'; 200][..]].concat());
+        let lowered = texts.transform(&chains, long, lower).unwrap();
+        let with_null = texts.add(&[b"ABC\0", &[b'x'; 200][..]].concat());
+        assert_eq!(texts.transform(&chains, with_null, nulls_lower), Some(lowered), "long ones made in a row");
+        assert_ne!(texts.transform(&chains, with_null, lower), Some(lowered));
         assert_eq!(transform_bytes(&chains, Cow::Borrowed(b"A\0B"), nulls_lower).as_ref(), b"ab");
     }
 }
