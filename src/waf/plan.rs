@@ -179,6 +179,8 @@ pub(crate) struct LaneStep {
 /// What is asked of the values of one target after one chain.
 #[derive(Debug)]
 pub(crate) struct Lane {
+    /// Its number among those of the layout.
+    pub(crate) number: u32,
     pub(crate) chain: ChainId,
     /// A value without any of these is not changed by the chain.
     pub(crate) acts_on: ByteSet,
@@ -202,6 +204,7 @@ pub(crate) struct Question {
 impl Lane {
     fn new(chain: ChainId, acts_on: ByteSet, words: usize) -> Self {
         Self {
+            number: 0,
             chain,
             acts_on,
             wanted: vec![0; words].into(),
@@ -370,6 +373,9 @@ impl Ruleset {
             group.has_negated = group.lanes.iter().any(|lane| lane.has_negated);
             group.steps = self.steps_to(&group.lanes);
         }
+        let lanes =
+            layout.groups.iter_mut().flat_map(|group| std::iter::once(&mut group.plain).chain(&mut group.lanes));
+        lanes.zip(0..).for_each(|(lane, number)| lane.number = number);
         layout
     }
 

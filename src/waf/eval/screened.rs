@@ -4,13 +4,14 @@ use super::gather::Spot;
 use super::known::{Known, is_clean};
 use super::run::Run;
 use super::texts::TextId;
+use crate::hashing::Map;
 use crate::plan::{Group, Lane, Layout, Positions};
 use crate::screen::{Scratch, Screen, Start, is_set, set};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Most texts whose answers are kept; rules that ask more of them are run without.
-const MAX_ROWS: usize = 1 << 17;
+const MAX_ROWS: usize = 1 << 19;
 /// "No row" in a table.
 const NONE: u32 = u32::MAX;
 
@@ -18,13 +19,14 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub(super) struct Screened {
     /// For each text the number of its row, or [`NONE`].
-    rows: Vec<u32>,
-    /// For each row its text.
-    texts: Vec<TextId>,
-    /// For each row the candidates that were asked for, and those that match.
-    wanted: Vec<u64>,
-    hits: Vec<u64>,
-    words: usize,
+    numbers: Vec<u32>,
+    rows: Vec<Row>,
+    /// The candidates that are asked for.
+    wanted: Sets,
+    /// Row by row the candidates that match.
+    hits: Vec<u16>,
+    /// The candidates that match one text, as bits.
+    found: Vec<u64>,
     /// Row and candidate of matches, with what is known of where they begin.
     starts: Vec<(u32, u16, Start)>,
     /// Which lanes ask which row, value by value.
@@ -51,6 +53,65 @@ pub(super) struct Screened {
     untold: Positions,
     /// Whether the rules that look at TX beside the message are among them.
     awake: bool,
+}
+
+/// What is asked and known of a text.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    text: TextId,
+    /// Which of the [`Sets`] of candidates is asked for.
+    wanted: u32,
+    /// Where in [`Screened::hits`] those stand that match, and how many do.
+    first_hit: u32,
+    hits: u32,
+}
+
+/// Sets of candidates as bits, each kept once: most texts are asked one of few.
+#[derive(Debug, Default)]
+struct Sets {
+    /// Words of a set; set 0 is empty, set 1 holds all.
+    words: usize,
+    bits: Vec<u64>,
+    /// The set that a set and a lane's candidates make.
+    unions: Map<(u32, u32), u32>,
+}
+
+/// Most sets; beyond, all candidates are asked for, which only takes time.
+const MAX_SETS: u32 = 2048;
+const EVERYTHING: u32 = 1;
+
+impl Sets {
+    fn clear(&mut self, words: usize) {
+        self.words = words;
+        self.bits.clear();
+        self.bits.resize(words, 0);
+        self.bits.resize(2 * words, u64::MAX);
+        self.unions.clear();
+    }
+
+    fn get(&self, number: u32) -> &[u64] {
+        let start = number as usize * self.words;
+        self.bits.get(start..start + self.words).unwrap_or_default()
+    }
+
+    /// The set with the candidates of a lane.
+    fn with(&mut self, number: u32, lane: &Lane) -> u32 {
+        if let Some(known) = self.unions.get(&(number, lane.number)) {
+            return *known;
+        }
+        let bits: Vec<u64> = self.get(number).iter().zip(&lane.wanted).map(|(set, more)| set | more).collect();
+        let count = u32::try_from(self.bits.len() / self.words.max(1)).unwrap_or(MAX_SETS);
+        let known = (0..count).find(|known| self.get(*known) == bits);
+        let union = known.unwrap_or_else(|| {
+            if count >= MAX_SETS {
+                return EVERYTHING;
+            }
+            self.bits.extend_from_slice(&bits);
+            count
+        });
+        self.unions.insert((number, lane.number), union);
+        union
+    }
 }
 
 /// Which lanes of the group of a value ask for a row.
@@ -93,16 +154,16 @@ impl Screened {
 
     /// Bytes of the buffers that grow with the message.
     pub(super) fn footprint(&self) -> usize {
-        let words = self.wanted.capacity() + self.hits.capacity();
+        let rows = self.rows.capacity() * size_of::<Row>() + self.hits.capacity() * 2;
         let lists = self.asked.capacity() * size_of::<Asked>() + self.pending.capacity() * size_of::<Pending>();
-        let numbers = self.rows.capacity() + self.texts.capacity() + self.values.capacity() + self.sighted.capacity();
-        words * 8 + lists + numbers * 4 + self.sights.capacity() * size_of::<Sight>()
+        let numbers = self.numbers.capacity() + self.values.capacity() + self.sighted.capacity();
+        rows + lists + numbers * 4 + self.sights.capacity() * size_of::<Sight>()
     }
 
     fn clear(&mut self, words: usize) {
-        for text in self.texts.drain(..) {
-            if let Some(row) = self.rows.get_mut(text.index()) {
-                *row = NONE;
+        for row in self.rows.drain(..) {
+            if let Some(number) = self.numbers.get_mut(row.text.index()) {
+                *number = NONE;
             }
         }
         for sight in self.sights.drain(..) {
@@ -110,15 +171,16 @@ impl Screened {
                 *sighted = NONE;
             }
         }
-        self.wanted.clear();
+        self.wanted.clear(words);
         self.hits.clear();
+        self.found.clear();
+        self.found.resize(words, 0);
         self.starts.clear();
         self.asked.clear();
         self.pending.clear();
         self.hot.clear();
         self.all_told = false;
         self.untold.clear();
-        self.words = words;
     }
 
     fn heat(&mut self, value: TextId) {
@@ -161,20 +223,23 @@ impl Screened {
     }
 
     fn row(&mut self, text: TextId) -> Option<u32> {
-        if self.rows.len() <= text.index() {
-            self.rows.resize(text.index() + 1, NONE);
+        if self.numbers.len() <= text.index() {
+            self.numbers.resize(text.index() + 1, NONE);
         }
-        let row = self.rows.get_mut(text.index())?;
-        if *row == NONE {
-            if self.texts.len() >= MAX_ROWS {
+        let number = self.numbers.get_mut(text.index())?;
+        if *number == NONE {
+            if self.rows.len() >= MAX_ROWS {
                 return None;
             }
-            *row = u32::try_from(self.texts.len()).ok()?;
-            self.texts.push(text);
-            self.wanted.resize(self.wanted.len() + self.words, 0);
-            self.hits.resize(self.hits.len() + self.words, 0);
+            *number = u32::try_from(self.rows.len()).ok()?;
+            self.rows.push(Row { text, wanted: 0, first_hit: 0, hits: 0 });
         }
-        Some(*row)
+        Some(*number)
+    }
+
+    fn hits_of(&self, row: &Row) -> &[u16] {
+        let first = row.first_hit as usize;
+        self.hits.get(first..first + row.hits as usize).unwrap_or_default()
     }
 
     /// What is known of where the leftmost match of an operator in a text begins, and of a long one the first `enough`
@@ -188,7 +253,7 @@ impl Screened {
         let known = || {
             let layout = self.layout.as_ref()?;
             let candidate = layout.screen.candidate(operator)?;
-            let row = *self.rows.get(text.0.index())?;
+            let row = *self.numbers.get(text.0.index())?;
             // Rows are read in order, so the matches of one stand together.
             let first = self.starts.partition_point(|(before, ..)| *before < row);
             let of_row = self.starts.get(first..)?.iter().take_while(|(r, ..)| *r == row);
@@ -202,12 +267,9 @@ impl Screened {
     /// Whether an operator matches a text; `None` if it was not asked.
     pub(super) fn answer(&self, text: TextId, operator: usize) -> Option<bool> {
         let candidate = self.layout.as_ref()?.screen.candidate(operator)?;
-        let row = *self.rows.get(text.index())?;
-        if row == NONE {
-            return None;
-        }
-        let bit = row as usize * self.words * 64 + candidate;
-        is_set(&self.wanted, bit).then(|| is_set(&self.hits, bit))
+        let row = self.rows.get(*self.numbers.get(text.index())? as usize)?;
+        is_set(self.wanted.get(row.wanted), candidate)
+            .then(|| self.hits_of(row).iter().any(|hit| usize::from(*hit) == candidate))
     }
 }
 
@@ -271,16 +333,20 @@ impl Run<'_> {
             known = None;
         }
         for number in 0..screened.pending.len() {
-            let Screened { pending, asked, hits, words, live, .. } = &mut *screened;
-            let Some(pending) = pending.get(number).copied() else { break };
+            let Some(pending) = screened.pending.get(number).copied() else { break };
             let Some(group) = layout.groups.get(pending.group as usize) else { continue };
             let mut matched = false;
-            for asked in asked.get(pending.asked.0..pending.asked.1).unwrap_or_default() {
-                let start = asked.row as usize * *words;
-                let Some(hits) = hits.get(start..start + *words) else { continue };
-                if group.has_negated || hits.iter().any(|word| *word != 0) {
-                    matched |= any_matches(group, asked, hits, live);
+            for at in pending.asked.0..pending.asked.1 {
+                let Some(asked) = screened.asked.get(at).copied() else { break };
+                let Some(row) = screened.rows.get(asked.row as usize).copied() else { continue };
+                if !group.has_negated && row.hits == 0 {
+                    continue;
                 }
+                let mut found = std::mem::take(&mut screened.found);
+                found.fill(0);
+                screened.hits_of(&row).iter().for_each(|hit| set(&mut found, usize::from(*hit)));
+                matched |= any_matches(group, &asked, &found, &mut screened.live);
+                screened.found = found;
             }
             if matched {
                 screened.heat(pending.value);
@@ -361,9 +427,9 @@ impl Run<'_> {
         if !lane.screened.is_empty() {
             match screened.row(text) {
                 Some(row) => {
-                    let start = row as usize * screened.words;
-                    let wanted = screened.wanted.get_mut(start..start + screened.words).unwrap_or_default();
-                    wanted.iter_mut().zip(&lane.wanted).for_each(|(wanted, more)| *wanted |= more);
+                    if let Some(row) = screened.rows.get_mut(row as usize) {
+                        row.wanted = screened.wanted.with(row.wanted, lane);
+                    }
                     let mut known = screened.asked.get_mut(since..).unwrap_or_default().iter_mut();
                     match known.find(|asked| asked.row == row && asked.chunk == chunk) {
                         Some(asked) => asked.lanes |= 1 << bit,
@@ -403,14 +469,21 @@ impl Run<'_> {
 
     fn scan(&mut self, screened: &mut Screened, screen: &Screen) {
         screened.scratch.count_reads(self.workspace.costs.is_some());
-        for (text, row) in screened.texts.iter().zip(0usize..) {
-            let range = row * screened.words..(row + 1) * screened.words;
-            let (Some(wanted), Some(hits)) = (screened.wanted.get(range.clone()), screened.hits.get_mut(range)) else {
-                continue;
-            };
-            let bytes = self.texts.bytes_in(*text);
-            let value = self.texts.get(*text);
-            let work = screen.scan(&self.rules.operators, value, bytes, wanted, hits, &mut screened.scratch);
+        for (row, number) in screened.rows.iter_mut().zip(0u32..) {
+            let bytes = self.texts.bytes_in(row.text);
+            let value = self.texts.get(row.text);
+            screened.found.fill(0);
+            let wanted = screened.wanted.get(row.wanted);
+            let (found, scratch) = (&mut screened.found, &mut screened.scratch);
+            let work = screen.scan(&self.rules.operators, value, bytes, wanted, found, scratch);
+            row.first_hit = u32::try_from(screened.hits.len()).unwrap_or(NONE);
+            // There are no more candidates than such numbers.
+            let members =
+                (0..=u16::MAX).zip(found.iter().flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1)));
+            if found.iter().any(|word| *word != 0) {
+                screened.hits.extend(members.filter(|(_, matches)| *matches).map(|(candidate, _)| candidate));
+            }
+            row.hits = u32::try_from(screened.hits.len()).unwrap_or(NONE) - row.first_hit;
             self.state.work += work as u64;
             if let Some(costs) = &mut self.workspace.costs {
                 let mut own = 0;
@@ -420,8 +493,7 @@ impl Run<'_> {
                 }
                 costs.passes += (work as u64).saturating_sub(own);
             }
-            let row = u32::try_from(row).unwrap_or(NONE);
-            let starts = screened.scratch.starts().iter().map(|(candidate, start)| (row, *candidate, *start));
+            let starts = screened.scratch.starts().iter().map(|(candidate, start)| (number, *candidate, *start));
             screened.starts.extend(starts);
             if self.is_exhausted() {
                 break;
@@ -461,5 +533,42 @@ fn run_all(screened: &mut Screened, lane: &Lane, value: TextId) {
     screened.heat(value);
     for question in lane.screened.iter().chain(&lane.direct) {
         screened.live.insert(question.position);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::byteset::ByteSet;
+
+    #[test]
+    fn sets_are_kept_once_and_too_many_ask_for_everything() {
+        let lane = |number: u32, wanted: [u64; 2]| Lane {
+            number,
+            chain: 0,
+            acts_on: ByteSet::EMPTY,
+            wanted: wanted.into(),
+            has_negated: false,
+            screened: Vec::new(),
+            direct: Vec::new(),
+        };
+        let mut sets = Sets::default();
+        sets.clear(2);
+        let (a, b) = (lane(0, [1, 0]), lane(1, [0, 8]));
+        let (left, right) = (sets.with(0, &a), sets.with(0, &b));
+        let both = sets.with(left, &b);
+        assert_eq!((sets.with(right, &a), sets.get(both)), (both, &[1, 8][..]));
+        assert_eq!(sets.with(both, &a), both);
+        // Whatever a value makes of the chains, what is asked of it is never less than its lanes want.
+        let mut set = 0;
+        for n in 0..10_000 {
+            let lane = lane(10 + n, [1 << (n % 61) | 1 << (n % 7), 1 << (n % 59) | u64::from(n % 1009) << 20]);
+            let with = sets.with(set, &lane);
+            assert!(sets.get(with).iter().zip(&lane.wanted).all(|(asked, wanted)| asked & wanted == *wanted), "{n}");
+            set = if n % 3 == 0 { 0 } else { with };
+        }
+        assert!(sets.bits.len() <= 2 * MAX_SETS as usize);
+        sets.clear(1);
+        assert_eq!((sets.get(0), sets.get(EVERYTHING)), (&[0][..], &[u64::MAX][..]));
     }
 }

@@ -31,6 +31,9 @@ const FIRST_BUFFER: usize = 4 << 10;
 const BUFFER: usize = 1 << 20;
 /// Largest result that is copied into a common buffer.
 const MOST_COPIED: usize = 64 << 10;
+/// Longest result that is looked for among all results; a longer one among the [`LATEST`] texts.
+const HASHED: usize = 32;
+const LATEST: usize = 32;
 /// "No step".
 const NONE: u32 = u32::MAX;
 
@@ -39,6 +42,15 @@ enum Stored {
     /// In a common buffer: its number, from and to.
     Shared(u32, u32, u32),
     Own(Vec<u8>),
+}
+
+impl Stored {
+    fn len(&self) -> usize {
+        match self {
+            Self::Shared(_, start, end) => end.saturating_sub(*start) as usize,
+            Self::Own(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// All that is known of a text; no larger than what a processor fetches at once.
@@ -70,7 +82,7 @@ pub(super) struct Texts {
     texts: Vec<Text>,
     steps: Vec<Step>,
     derived_bytes: usize,
-    /// Derived texts by a hash of their bytes, so that equal ones are one.
+    /// Short derived texts by a hash of their bytes, so that equal ones are one.
     derived: ByHash<TextId>,
     /// Bytes that transformations have read.
     pub(super) work: u64,
@@ -198,18 +210,37 @@ impl Texts {
 
     /// The derived text of these bytes, a new one if there is none.
     fn intern(&mut self, bytes: Vec<u8>) -> TextId {
-        // Two texts that share a hash are both kept, so nobody gains by finding such a pair.
-        let hash = crate::hashing::of(&bytes);
-        if let Some(known) = self.derived.get(&hash).copied()
-            && self.get(known) == bytes
-        {
+        let hash = (bytes.len() <= HASHED).then(|| crate::hashing::of(&bytes));
+        let known = match hash {
+            // Two texts that share a hash are both kept, so nobody gains by finding such a pair.
+            Some(hash) => self.derived.get(&hash).copied().filter(|known| self.get(*known) == bytes),
+            None => self.latest(&bytes),
+        };
+        if let Some(known) = known {
             return known;
         }
         self.derived_bytes += bytes.len();
         // What is copied leaves its room to the next result, which then need not touch fresh memory.
         let id = if bytes.len() <= MOST_COPIED { self.add(&bytes) } else { self.add_owned(bytes) };
-        self.derived.insert(hash, id);
+        if let Some(hash) = hash {
+            self.derived.insert(hash, id);
+        }
         id
+    }
+
+    /// One of the latest texts with these bytes. What is made of one value comes in a row, and long texts made of two are
+    /// hardly ever the same.
+    fn latest(&self, bytes: &[u8]) -> Option<TextId> {
+        let number = self.texts.iter().rev().take(LATEST).position(|text| text.stored.len() == bytes.len());
+        let mut back = number?;
+        loop {
+            let id = TextId(u32::try_from(self.texts.len() - 1 - back).ok()?);
+            if self.get(id) == bytes {
+                return Some(id);
+            }
+            let mut older = self.texts.iter().rev().take(LATEST).skip(back + 1);
+            back += 1 + older.position(|text| text.stored.len() == bytes.len())?;
+        }
     }
 }
 
@@ -243,6 +274,11 @@ mod tests {
         assert_eq!(texts.transform(&chains, upper, lower_nulls), Some(a));
         assert_eq!(texts.work, before, "nothing is computed twice");
         assert_eq!(texts.transform(&chains, plain, nulls_lower), Some(plain), "unchanged: the same text");
+        let long = texts.add(&[b"ABC", &[b'x'; 200][..]].concat());
+        let lowered = texts.transform(&chains, long, lower).unwrap();
+        let with_null = texts.add(&[b"ABC\0", &[b'x'; 200][..]].concat());
+        assert_eq!(texts.transform(&chains, with_null, nulls_lower), Some(lowered), "long ones made in a row");
+        assert_ne!(texts.transform(&chains, with_null, lower), Some(lowered));
         assert_eq!(transform_bytes(&chains, Cow::Borrowed(b"A\0B"), nulls_lower).as_ref(), b"ab");
     }
 }
