@@ -1,10 +1,12 @@
-//! Where replicas are found: the list of the configuration, a file, service records, and the addresses behind names.
+//! Where replicas are found: the list of the configuration, a file, service records, a Kubernetes service, and the
+//! addresses behind names.
 //!
 //! All of these give *endpoints* (`host:port`, a weight); a host that is a name stands for all its addresses. Names and
 //! service records are asked for again when their time to live is over, within bounds; the file when it changed. What
 //! gives no answer, an empty one, or one that cannot be read keeps what it gave last, and is counted. At most 256
 //! endpoints, and 32 addresses of a name.
 
+mod kubernetes;
 mod lookup;
 
 use super::endpoint::Endpoint;
@@ -12,6 +14,7 @@ use super::pool::Pool;
 use crate::fault::Fault;
 use crate::telemetry::DiscoveryOutcome;
 use crate::units::{self, Span};
+use kubernetes::KubernetesSettings;
 use lookup::{Answer, Lookup};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -38,6 +41,8 @@ pub struct DiscoverSettings {
     /// A file of replicas: `.toml` or `.json` with a list `replicas`, any other with one a line.
     #[serde(deserialize_with = "units::unless_empty", skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+    /// The service of Kubernetes whose pods are replicas.
+    pub kubernetes: KubernetesSettings,
     /// The name server to ask; unset: the system's.
     #[serde(deserialize_with = "units::unless_empty", skip_serializing_if = "Option::is_none")]
     pub nameserver: Option<SocketAddr>,
@@ -49,14 +54,21 @@ pub struct DiscoverSettings {
 
 impl Default for DiscoverSettings {
     fn default() -> Self {
-        Self { srv: String::new(), file: None, nameserver: None, min_ttl: Span::secs(5), max_ttl: Span::secs(300) }
+        Self {
+            srv: String::new(),
+            file: None,
+            kubernetes: KubernetesSettings::default(),
+            nameserver: None,
+            min_ttl: Span::secs(5),
+            max_ttl: Span::secs(300),
+        }
     }
 }
 
 impl DiscoverSettings {
     /// Whether replicas may come from here.
     pub(super) fn finds(&self) -> bool {
-        !self.srv.is_empty() || self.file.is_some()
+        !self.srv.is_empty() || self.file.is_some() || self.kubernetes.finds()
     }
 
     pub(super) fn faults(&self) -> Vec<Fault> {
@@ -69,6 +81,11 @@ impl DiscoverSettings {
         if !self.srv.is_empty() && (name.len() > 253 || !name.split('.').all(label)) {
             let mend = "write it as \"_http._tcp.archon.internal\"";
             faults.push(Fault::key("discover.srv", format!("{:?} is no name", self.srv), mend));
+        }
+        if self.kubernetes.finds() && !cfg!(feature = "kubernetes") {
+            let what = "this gatehouse was built without Kubernetes";
+            let mend = "build it with --features kubernetes, or find the pods by a headless service's name in replicas";
+            faults.push(Fault::key("discover.kubernetes", what, mend));
         }
         if self.min_ttl.0.is_zero() {
             faults.push(Fault::key("discover.min_ttl", "names would be asked for all the time", "write 1s or more"));
@@ -105,6 +122,9 @@ pub(super) struct Discovery {
     srv: String,
     served: Vec<Endpoint>,
     served_due: Instant,
+    /// The service of Kubernetes, and its endpoints.
+    kubernetes: KubernetesSettings,
+    sliced: Vec<Endpoint>,
     path: Option<PathBuf>,
     print: Print,
     filed: Vec<Endpoint>,
@@ -124,16 +144,20 @@ impl Discovery {
         let path = settings.file.as_ref().map(|file| base.join(file));
         let print = path.as_deref().and_then(print);
         let filed = path.as_deref().map_or(Ok(Vec::new()), read_file).map_err(|fault| vec![fault])?;
-        if path.is_some() && filed.is_empty() && listed.is_empty() && settings.srv.is_empty() {
+        let others = !listed.is_empty() || !settings.srv.is_empty() || settings.kubernetes.finds();
+        if path.is_some() && filed.is_empty() && !others {
             let what = "the file names no replica, and there is no other";
             return Err(vec![Fault::key("discover.file", what, "write at least one host:port into it")]);
         }
         let served = known.filter(|known| known.srv == settings.srv && !settings.srv.is_empty());
+        let sliced = known.filter(|known| known.kubernetes == settings.kubernetes);
         let mut discovery = Self {
             listed,
             srv: settings.srv.clone(),
             served: served.map(|known| known.served.clone()).unwrap_or_default(),
             served_due: now,
+            kubernetes: settings.kubernetes.clone(),
+            sliced: sliced.map(|known| known.sliced.clone()).unwrap_or_default(),
             path,
             print,
             filed,
@@ -154,7 +178,7 @@ impl Discovery {
     }
 
     fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.listed.iter().chain(&self.filed).chain(&self.served)
+        self.listed.iter().chain(&self.filed).chain(&self.served).chain(&self.sliced)
     }
 
     /// All replicas, in the order of their endpoints; an address may be there more than once.
@@ -246,10 +270,18 @@ impl Pool {
             return std::future::pending().await;
         }
         let lookup = Lookup::new(settings);
-        loop {
-            self.look(&lookup).await;
-            tokio::time::sleep(LOOK).await;
+        let look = async {
+            loop {
+                self.look(&lookup).await;
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        #[cfg(feature = "kubernetes")]
+        if settings.kubernetes.finds() {
+            let ((), ()) = tokio::join!(look, self.follow_kubernetes(&settings.kubernetes));
+            return;
         }
+        look.await
     }
 
     /// Asks for what is due, and puts what came of it in force.

@@ -224,3 +224,101 @@ fn times_and_names_are_checked() {
     assert_eq!(settings.faults().len(), 2);
     assert!(DiscoverSettings { srv: "_http._tcp.a.test.".into(), ..DiscoverSettings::default() }.faults().is_empty());
 }
+
+/// An API server that lists one slice, then tells of what comes through the channel, as Kubernetes does.
+#[cfg(feature = "kubernetes")]
+async fn api_server(mut events: tokio::sync::mpsc::Receiver<String>) -> SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            let path = "GET /apis/discovery.k8s.io/v1/namespaces/agents/endpointslices?";
+            assert!(head.starts_with(path) && head.contains("kubernetes.io%2Fservice-name%3Darchon"), "{head}");
+            if !head.contains("watch=true") {
+                let list = serde_json::json!({
+                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSliceList",
+                    "metadata": {"resourceVersion": "1"}, "items": [slice("a", &["10.0.0.1", "10.0.0.2"])],
+                });
+                let list = list.to_string();
+                let length = list.len();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+                     connection: close\r\n\r\n{list}"
+                );
+                client.write_all(answer.as_bytes()).await.unwrap();
+                continue;
+            }
+            let begin = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+            client.write_all(begin.as_bytes()).await.unwrap();
+            while let Some(event) = events.recv().await {
+                let chunk = format!("{:x}\r\n{event}\n\r\n", event.len() + 1);
+                client.write_all(chunk.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    address
+}
+
+#[cfg(feature = "kubernetes")]
+fn slice(name: &str, addresses: &[&str]) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": name, "namespace": "agents", "resourceVersion": "2"},
+        "endpoints": addresses.iter().map(|a| serde_json::json!({"addresses": [a]})).collect::<Vec<_>>(),
+        "ports": [{"name": "http", "port": 8181}],
+    })
+}
+
+#[cfg(feature = "kubernetes")]
+#[tokio::test]
+async fn pods_of_a_service_come_and_go() {
+    let (tell, events) = tokio::sync::mpsc::channel(4);
+    let server = api_server(events).await;
+    let pool = pool(Path::new("."), |s| s.discover.kubernetes.service = "archon".to_owned(), None).unwrap();
+    assert!(addresses(&pool).is_empty(), "nobody has said anything yet");
+    let settings = pool.settings.discover.kubernetes.clone();
+    let config = kube::Config::new(format!("http://{server}").parse().unwrap());
+    let api = kube::Api::namespaced(kube::Client::try_from(config).unwrap(), "agents");
+    let until = async |wanted: &[&str]| {
+        for _ in 0..500 {
+            if addresses(&pool) == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{wanted:?} of {:?}", addresses(&pool));
+    };
+    let mut slices = kubernetes::Slices::default();
+    let follow = pool.follow(api, &settings, &mut slices);
+    let story = async {
+        until(&["10.0.0.1:8181 1", "10.0.0.2:8181 1"]).await;
+        let event = |kind: &str, slice| serde_json::json!({"type": kind, "object": slice}).to_string();
+        tell.send(event("ADDED", slice("b", &["10.0.1.1"]))).await.unwrap();
+        until(&["10.0.0.1:8181 1", "10.0.0.2:8181 1", "10.0.1.1:8181 1"]).await;
+        tell.send(event("MODIFIED", slice("a", &["10.0.0.2"]))).await.unwrap();
+        until(&["10.0.0.2:8181 1", "10.0.1.1:8181 1"]).await;
+        tell.send(event("DELETED", slice("b", &["10.0.1.1"]))).await.unwrap();
+        until(&["10.0.0.2:8181 1"]).await;
+        tell.send(event("MODIFIED", slice("a", &[]))).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        until(&["10.0.0.2:8181 1"]).await;
+    };
+    tokio::select! {
+        () = follow => panic!("a watch goes on"),
+        () = story => {}
+    }
+}
+
+#[test]
+fn kubernetes_needs_a_build_with_it() {
+    let mut settings = DiscoverSettings::default();
+    settings.kubernetes.service = "archon".to_owned();
+    assert_eq!(settings.faults().is_empty(), cfg!(feature = "kubernetes"));
+}
