@@ -63,7 +63,7 @@ pub struct Snapshot {
     pub head_limits: HeadLimits,
     /// How each listener meets its clients, in the configuration's order.
     listeners: Vec<Arc<Listener>>,
-    tickets: Arc<Tickets>,
+    pub(crate) tickets: Arc<Tickets>,
     /// Trusted hops.
     pub clients: Clients,
     /// API keys.

@@ -5,6 +5,7 @@ use crate::handover::control::{self, Reply, Request};
 use crate::handover::state::State;
 use crate::handover::{Failure, Plan, Role, Sockets, Successor, service};
 use crate::limit::Limits;
+use crate::tls::Tickets;
 use std::io::Write as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 
 /// Sections of the state, and the version of each.
 const LIMITS: (&str, u16) = ("limits", Limits::CARRIED);
+const TICKETS: (&str, u16) = ("tickets", Tickets::CARRIED);
 
 /// The control socket: the predecessor's, or a new one. A gate without one serves all the same.
 pub(super) fn control(sockets: &mut Sockets, state_dir: &Path) -> Option<UnixListener> {
@@ -109,9 +111,11 @@ impl Server {
     fn export(&self) -> State {
         let snapshot = self.gate.current();
         let mut state = State::default();
-        let ((name, version), bytes) = (LIMITS, snapshot.limits.export(Instant::now()));
-        if !state.add(name, version, bytes) {
-            tracing::warn!(section = name, "too much state to carry over: the new process begins without");
+        let sections = [(TICKETS, snapshot.tickets.export()), (LIMITS, snapshot.limits.export(Instant::now()))];
+        for ((name, version), bytes) in sections {
+            if !state.add(name, version, bytes) {
+                tracing::warn!(section = name, "too much state to carry over: the new process begins without");
+            }
         }
         state
     }
@@ -126,6 +130,7 @@ impl Server {
                 None => tracing::warn!(section = name, "what was carried over is not sound: left out"),
             }
         };
+        take(TICKETS, &|bytes| snapshot.tickets.import(bytes));
         take(LIMITS, &|bytes| snapshot.limits.import(bytes, Instant::now()));
     }
 

@@ -4,7 +4,8 @@
 //! (HKDF, RFC 5869), so replicas of one secret and roughly one clock agree on keys without speaking to each other. A ticket
 //! is sealed under the epoch that runs, and opened under that, the two before, and, for clocks that differ, the one that
 //! comes. A secret file may hold several secrets: the first seals, all open, so that a secret can be changed without
-//! losing sessions. Without a secret each process draws one for itself.
+//! losing sessions. Without a secret each process draws one for itself, and passes it on to the one that takes over from
+//! it.
 //!
 //! *Form.* `key name (16) ‖ nonce (12) ‖ AES-256-GCM(session) (n + 16)`, in bytes. The additional data is the name and the
 //! [context](Tickets::ticketer): a digest of what the listener asks of its clients. A ticket of a listener that asks for no
@@ -62,7 +63,7 @@ impl Default for TicketSettings {
 
 /// The secrets, and the keys made of them for the epoch that runs.
 pub struct Tickets {
-    secrets: Vec<Vec<u8>>,
+    secrets: ArcSwap<Vec<Vec<u8>>>,
     /// Whether the secret is this process's own.
     drawn: bool,
     /// Seconds an epoch lasts, at least one.
@@ -128,15 +129,16 @@ impl Tickets {
         let drawn = secrets.is_empty();
         if let Some(previous) = previous
             && previous.rotate == rotate
-            && (previous.secrets == secrets || (drawn && previous.drawn))
+            && (**previous.secrets.load() == secrets || (drawn && previous.drawn))
         {
             return Ok(previous.clone());
         }
         let secrets = match previous.filter(|previous| drawn && previous.drawn) {
-            Some(previous) => previous.secrets.clone(),
-            None if drawn => vec![rand::random::<[u8; MIN_SECRET]>().to_vec()],
-            None => secrets,
+            Some(previous) => previous.secrets.load_full(),
+            None if drawn => Arc::new(vec![rand::random::<[u8; MIN_SECRET]>().to_vec()]),
+            None => Arc::new(secrets),
         };
+        let secrets = ArcSwap::new(secrets);
         let keys = ArcSwap::from_pointee(Epoch { number: u64::MAX, keys: Vec::new() });
         Ok(Arc::new(Self { secrets, drawn, rotate, keys, file }))
     }
@@ -144,6 +146,33 @@ impl Tickets {
     /// The file the secrets were read from.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
+    }
+
+    /// The version of what [`export`](Self::export) gives.
+    pub const CARRIED: u16 = 1;
+
+    /// The secrets this process has drawn, for the one that takes over, each [`MIN_SECRET`] bytes; none where they are of
+    /// the configuration.
+    pub fn export(&self) -> Vec<u8> {
+        if self.drawn { self.secrets.load().concat() } else { Vec::new() }
+    }
+
+    /// Opens what another process has sealed, and seals as it did, where both draw their secrets; how many were taken
+    /// over, or `None` of bytes that are no secrets.
+    pub fn import(&self, bytes: &[u8]) -> Option<usize> {
+        let (carried, rest) = bytes.as_chunks::<MIN_SECRET>();
+        if !rest.is_empty() || carried.len() > MAX_SECRETS {
+            return None;
+        }
+        if !self.drawn || carried.is_empty() {
+            return Some(0);
+        }
+        // What this process has sealed before opens too.
+        let own = self.secrets.load_full();
+        let all = carried.iter().map(|secret| secret.to_vec()).chain(own.iter().cloned());
+        self.secrets.store(Arc::new(all.take(MAX_SECRETS).collect()));
+        self.keys.store(Arc::new(Epoch { number: u64::MAX, keys: Vec::new() }));
+        Some(carried.len())
     }
 
     /// What seals and opens tickets of one listener; `context` is a digest of all that makes its sessions differ from
@@ -168,7 +197,8 @@ impl Tickets {
         let epochs = std::iter::once(number)
             .chain((1..=EARLIER).filter_map(|back| number.checked_sub(back)))
             .chain(number.checked_add(1));
-        let pairs = epochs.flat_map(|epoch| self.secrets.iter().map(move |secret| (epoch, secret)));
+        let secrets = self.secrets.load();
+        let pairs = epochs.flat_map(|epoch| secrets.iter().map(move |secret| (epoch, secret)));
         pairs.filter_map(|(epoch, secret)| Key::derive(secret, epoch)).collect()
     }
 }
@@ -306,7 +336,7 @@ mod tests {
 
     fn tickets(secrets: &[&[u8]]) -> Arc<Tickets> {
         Arc::new(Tickets {
-            secrets: secrets.iter().map(|secret| secret.to_vec()).collect(),
+            secrets: ArcSwap::from_pointee(secrets.iter().map(|secret| secret.to_vec()).collect()),
             drawn: false,
             rotate: 100,
             keys: ArcSwap::from_pointee(Epoch { number: u64::MAX, keys: Vec::new() }),
@@ -362,6 +392,32 @@ mod tests {
     }
 
     #[test]
+    fn the_next_process_goes_on_with_drawn_secrets_and_with_no_others() {
+        let build = |toml: &str| Tickets::build(&toml::from_str(toml).unwrap(), Path::new(""), None).unwrap();
+        let (old, new) = (build(""), build(""));
+        let sealed = ticketer(&old, 0).seal(b"session", at(1_000)).unwrap();
+        let own = ticketer(&new, 0).seal(b"session", at(1_000)).unwrap();
+        assert!(ticketer(&new, 0).open(&sealed, at(1_000)).is_none());
+        assert_eq!(new.import(&old.export()), Some(1));
+        assert!(ticketer(&new, 0).open(&sealed, at(1_000)).is_some(), "the old one's");
+        assert!(ticketer(&new, 0).open(&own, at(1_000)).is_some(), "and its own from before");
+        let next = ticketer(&new, 0).seal(b"session", at(1_000)).unwrap();
+        assert!(ticketer(&old, 0).open(&next, at(1_000)).is_some(), "while it drains, the old one opens the new one's");
+
+        let given = build(&format!("secret = \"{}\"", "ab".repeat(32)));
+        assert!(given.export().is_empty(), "a secret of the configuration is not passed on");
+        assert_eq!((given.import(&old.export()), new.import(b"")), (Some(0), Some(0)));
+        assert!(ticketer(&given, 0).open(&sealed, at(1_000)).is_none());
+        assert_eq!((new.import(b"nonsense"), new.import(&[7; 32 * 9])), (None, None));
+        for _ in 0..20 {
+            let later = build("");
+            assert_eq!(later.import(&new.export()[..MIN_SECRET]), Some(1));
+            new.import(&later.export()).unwrap();
+        }
+        assert!(new.secrets.load().len() <= MAX_SECRETS, "however often it is handed over");
+    }
+
+    #[test]
     fn secrets_come_from_a_file_a_text_or_chance() {
         let dir = tempfile::tempdir().unwrap();
         let build = |toml: &str, previous: Option<&Arc<Tickets>>| {
@@ -371,18 +427,19 @@ mod tests {
         let (one, two) = ("ab".repeat(32), "a phrase of at least thirty-two characters");
         write(&format!("# ours\n{one}\n\n{two}\n"));
         let read = build("file = \"secrets\"", None).unwrap();
-        assert_eq!(read.secrets, [vec![0xAB; 32], two.as_bytes().to_vec()]);
+        let secrets = |tickets: &Arc<Tickets>| tickets.secrets.load().to_vec();
+        assert_eq!(secrets(&read), [vec![0xAB; 32], two.as_bytes().to_vec()]);
         assert_eq!(read.file(), Some(&*dir.path().join("secrets")));
         assert!(Arc::ptr_eq(&read, &build("file = \"secrets\"", Some(&read)).unwrap()), "nothing changed");
         write(&one);
         let fewer = build("file = \"secrets\"", Some(&read)).unwrap();
-        assert_eq!(fewer.secrets.len(), 1);
+        assert_eq!(secrets(&fewer).len(), 1);
 
         let drawn = build("secret = \"\"", Some(&fewer)).unwrap();
-        assert!(drawn.drawn && drawn.secrets != fewer.secrets);
+        assert!(drawn.drawn && secrets(&drawn) != secrets(&fewer));
         let faster = build("rotate = \"1h\"", Some(&drawn)).unwrap();
-        assert_eq!(faster.secrets, drawn.secrets, "a reload ends no session");
-        assert_ne!(build("", None).unwrap().secrets, drawn.secrets, "each process draws its own");
+        assert_eq!(secrets(&faster), secrets(&drawn), "a reload ends no session");
+        assert_ne!(secrets(&build("", None).unwrap()), secrets(&drawn), "each process draws its own");
         assert!(!format!("{read:?}").contains("171"), "no secret is shown");
 
         for (toml, file, part) in [

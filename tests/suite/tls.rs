@@ -112,26 +112,31 @@ async fn a_plain_listener_redirects_unless_told_to_serve() {
     assert_eq!(replica.seen().len(), 1);
 }
 
+/// One request on a connection of its own; how its handshake went.
+async fn visit(gate: &Gate, config: &std::sync::Arc<rustls::ClientConfig>) -> rustls::HandshakeKind {
+    let stream = TcpStream::connect(gate.tls).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut tls = TlsConnector::from(config.clone()).connect(name, stream).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\nconnection: close\r\n\r\n";
+    tls.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    tls.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 "));
+    tls.get_ref().1.handshake_kind().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_are_resumed_and_an_unknown_protocol_is_refused() {
+async fn sessions_are_resumed_also_after_a_hand_over_and_an_unknown_protocol_is_refused() {
     let replica = Replica::plain().await;
-    let gate = Gate::start(&[replica.address], "").await;
+    let mut gate = Gate::start(&[replica.address], "").await;
     // One client's settings keep its tickets.
     let config = tls_config(&[&rustls::version::TLS13], &["http/1.1"]);
-    let mut kinds = Vec::new();
-    for _ in 0..2 {
-        let stream = TcpStream::connect(gate.tls).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let mut tls = TlsConnector::from(config.clone()).connect(name, stream).await.unwrap();
-        tls.write_all(b"GET / HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\nconnection: close\r\n\r\n")
-            .await
-            .unwrap();
-        let mut answer = Vec::new();
-        tls.read_to_end(&mut answer).await.unwrap();
-        assert!(answer.starts_with(b"HTTP/1.1 200 "));
-        kinds.push(tls.get_ref().1.handshake_kind().unwrap());
-    }
+    let kinds = [visit(&gate, &config).await, visit(&gate, &config).await];
     assert_eq!(kinds[1], rustls::HandshakeKind::Resumed, "{kinds:?}");
+    let (code, said) = gate.upgrade(&[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    gate.ended().await;
+    assert_eq!(visit(&gate, &config).await, rustls::HandshakeKind::Resumed, "by the process that took over");
     let stream = TcpStream::connect(gate.tls).await.unwrap();
     let unknown = tls_config(&[&rustls::version::TLS13], &["spdy/3"]);
     let name = ServerName::try_from("localhost").unwrap();
