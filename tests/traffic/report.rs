@@ -3,6 +3,7 @@
 use crate::About;
 use crate::dice::Half;
 use crate::drive::{Case, Fate};
+use crate::lines;
 use crate::legitimate::Carries;
 use crate::payloads::Family;
 use crate::places::Kind;
@@ -92,6 +93,8 @@ pub(crate) struct Report {
     attacks: BTreeMap<(Kind, Family), Tally>,
     places: BTreeMap<(Kind, &'static str), Tally>,
     disguises: BTreeMap<(bool, &'static str), Tally>,
+    /// Of the lines and payloads that were written later: lines, attacks in typed places, attacks in lines.
+    later: BTreeMap<&'static str, Tally>,
     /// Attacks where ordinary values are refused too: that they are is no merit.
     uncounted: usize,
     lost: Vec<String>,
@@ -112,7 +115,12 @@ impl Report {
                 About::Request(route) => {
                     self.requests.entry((route.carries, route.name)).or_default().add(case.half, wrong);
                 }
-                About::Line(place, _) => self.lines.entry(place.name).or_default().add(case.half, wrong),
+                About::Line(place, line) => {
+                    self.lines.entry(place.name).or_default().add(case.half, wrong);
+                    if lines::is_later(line) {
+                        self.later.entry("lines").or_default().add(case.half, wrong);
+                    }
+                }
                 About::Control(place, _) => {
                     self.controls.entry((place.kind, place.name)).or_default().add(case.half, wrong);
                 }
@@ -124,6 +132,10 @@ impl Report {
                     }
                     self.attacks.entry((kind, attack.family)).or_default().add(case.half, wrong);
                     self.places.entry((kind, name)).or_default().add(case.half, wrong);
+                    if attack.is_later {
+                        let name = if kind.is_typed() { "missed typed" } else { "missed short" };
+                        self.later.entry(name).or_default().add(case.half, wrong);
+                    }
                     let disguise = (kind.is_typed(), attack.disguise.name());
                     self.disguises.entry(disguise).or_default().add(case.half, wrong);
                 }
@@ -189,6 +201,10 @@ impl Report {
             let _ = writeln!(out, "  {name:14}{}", self.caught(typed).rates());
         }
         let _ = writeln!(out, "  not counted    {} where ordinary values are refused too", self.uncounted);
+        out.push_str("\nOf the lines and payloads written later alone:\n");
+        for (name, tally) in &self.later {
+            let _ = writeln!(out, "  {name:14}{}", tally.rates());
+        }
         out.push_str("\nCaught, in percent, by family and place:\n");
         let _ = write!(out, "  {:9}{:>7}", "", "all");
         for kind in Kind::ALL {
