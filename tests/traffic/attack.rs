@@ -116,12 +116,19 @@ pub(crate) fn attacks(seed: u64, of: usize) -> Vec<Attack> {
     let mut all = Vec::new();
     for family in Family::ALL {
         let later = family.later();
-        for (list, bare, is_later) in [(family.plain(), false, false), (family.bare(), true, false), (later.as_slice(), false, true)]
+        for (list, bare, is_later) in
+            [(family.plain(), false, false), (family.bare(), true, false), (later.as_slice(), false, true)]
         {
             for payload in list {
                 for place in PLACES.iter().filter(|place| is_attack(place, family, payload, bare)) {
                     // Those in lines of people's own are few enough to take them all.
-                    let of = if !is_later { of } else if place.kind == Kind::Short { 1 } else { 2 * of };
+                    let of = if !is_later {
+                        of
+                    } else if place.kind == Kind::Short {
+                        1
+                    } else {
+                        2 * of
+                    };
                     if dice.one_in(of) {
                         let disguise = Disguise::for_place(place, family, &mut dice);
                         let is_behind = !bare && disguise <= Disguise::Percent && dice.one_in(4);

@@ -3,8 +3,8 @@
 use crate::About;
 use crate::dice::Half;
 use crate::drive::{Case, Fate};
-use crate::lines;
 use crate::legitimate::Carries;
+use crate::lines;
 use crate::payloads::Family;
 use crate::places::Kind;
 use std::collections::{BTreeMap, HashMap};
