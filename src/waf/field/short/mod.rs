@@ -4,7 +4,9 @@
 //! (`shape`, one file for each family of attacks) has a weight, from what needs company to what no ordinary text has,
 //! and only together do the shapes of one text make an [`Verdict::Attack`]: a break-out and what it is for, a command
 //! with the argument that makes it one, a tag with a handler that runs by itself. What a decoder behind the gate might
-//! make of the value is read as well, step by step (`ladder`), and weighs more the harder it was hidden.
+//! make of the value is read as well, step by step (`ladder`), and weighs more the harder it was hidden. Code that is
+//! told weighs less than code that is sent: what the text begins with says in whose language all of it is (`opening`),
+//! and words around a path, a command or a call say that nothing reads it as one (`prose`).
 //!
 //! In goes the value as the application will see it first, any bytes. Out comes a [`Reading`]. A value of letters,
 //! digits and mild punctuation without a trigger word (`plain`) is read once and costs nothing more. All else is

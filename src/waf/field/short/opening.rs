@@ -26,17 +26,18 @@ pub(super) enum Opening {
 }
 
 /// Verbs that statements of SQL begin with.
-const VERBS: &[&str] = &["select", "with", "insert", "update", "delete", "create", "alter", "explain"];
+const VERBS: &[&str] = &["select", "with", "insert", "update", "delete", "create", "alter", "explain", "drop", "grant"];
 
 impl Opening {
     pub(super) fn of(text: &[u8]) -> Self {
         if text.starts_with(b"db.") {
             return Self::Store;
         }
-        if let [b'/', rest @ ..] = text {
+        if let [b'/', rest @ ..] = text.strip_prefix(b"xpath=").unwrap_or(text) {
             let rest = rest.strip_prefix(b"/").unwrap_or(rest);
             let step = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)).count();
-            return if step > 0 && rest.get(step) == Some(&b'[') { Self::Path } else { Self::Any };
+            let is_path = step > 0 && rest.get(step) == Some(&b'[') || rest.starts_with(b"*[@");
+            return if is_path { Self::Path } else { Self::Any };
         }
         let Some(first) = prose::first_word(text) else { return Self::Any };
         // What is glued to the word makes it a value: `ls|id`. A capital makes it a word of a sentence.
@@ -61,9 +62,6 @@ impl Opening {
             (Self::Path | Self::Store, Family::Query) => query::JOINS,
             _ => &[],
         };
-        if joins.contains(&shape.what) { shape.weight.min(JOINED) } else { shape.weight }
+        if joins.contains(&shape.what) { 0 } else { shape.weight }
     }
 }
-
-/// What a join weighs in the language it belongs to.
-const JOINED: u8 = 1;

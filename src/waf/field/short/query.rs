@@ -122,6 +122,7 @@ pub(super) const SHAPES: &[Shape] = &[
 /// Shapes that are a path's or a call's own where the text begins as one.
 pub(super) const JOINS: &[&str] = &[
     "functions over all nodes",
+    "path over users",
     "end of an XPath predicate and another path",
     "document with an operator",
     "nothing but a document with an operator",

@@ -287,6 +287,9 @@ pub(super) const JOINS: &[&str] = &[
     "case that chooses",
     "number compared to number",
     "function of the server in a condition",
+    "stacked definition",
+    "stacked change",
+    "stacked query",
 ];
 
 /// From a quote that breaks out on; the first byte is the quote.

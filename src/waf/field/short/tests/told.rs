@@ -81,7 +81,7 @@ fn words_around_code() {
         ("In the list <img src=x onerror=alert(1)> is shown as text", Verdict::Attack),
         ("In the list `<img src=x onerror=alert(1)>` is shown as text", Verdict::Ordinary),
         ("Why is ${jndi:ldap://x.example/a} in our logs?", Verdict::Doubtful),
-        ("It is {{ ''.__class__.__mro__ }} that we see in the page", Verdict::Doubtful),
+        ("It is {{ ''.__class__.__mro__ }} that we see in the page", Verdict::Attack),
     ] {
         assert_eq!(read_line(line.as_bytes()).verdict, verdict, "{line}: {:?}", read_line(line.as_bytes()));
     }
