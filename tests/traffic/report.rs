@@ -24,14 +24,14 @@ pub(crate) struct Goals {
     pub(crate) caught_short: f64,
 }
 
-/// The goals, but for one that is not reached: requests that bear text should be at 0.003. What is refused of them are
-/// lines about attacks that hold a whole one; each such request has several lines.
+/// What holds with a margin. The goals were: of requests with text 0.003, with a line 0.005, of all others none; of attacks
+/// 0.99 in typed places and 0.92 in lines.
 pub(crate) const GOALS: Goals =
-    Goals { refused_text: 0.01, refused_short: 0.005, refused_typed: 0.0, caught_typed: 0.99, caught_short: 0.92 };
+    Goals { refused_text: 0.003, refused_short: 0.005, refused_typed: 0.0, caught_typed: 0.997, caught_short: 0.96 };
 
 /// Where a Core Rule Set is loaded beside the core rules, it has its say on what the scorer leaves to rules, and refuses
 /// more of it.
-pub(crate) const GOALS_BESIDE: Goals = Goals { refused_text: 0.02, refused_short: 0.015, ..GOALS };
+pub(crate) const GOALS_BESIDE: Goals = Goals { refused_text: 0.005, refused_short: 0.0075, ..GOALS };
 
 /// How many, and how many of them with the wrong verdict; by half.
 #[derive(Debug, Clone, Copy, Default)]
