@@ -99,6 +99,8 @@ pub(crate) struct Attack {
     pub(crate) value: String,
     pub(crate) disguise: Disguise,
     pub(crate) half: Half,
+    /// Whether the payload is one of those written later.
+    pub(crate) is_later: bool,
     seed: u64,
 }
 
@@ -113,9 +115,20 @@ pub(crate) fn attacks(seed: u64, of: usize) -> Vec<Attack> {
     let mut dice = Dice::new(seed);
     let mut all = Vec::new();
     for family in Family::ALL {
-        for (list, bare) in [(family.plain(), false), (family.bare(), true)] {
+        let later = family.later();
+        for (list, bare, is_later) in
+            [(family.plain(), false, false), (family.bare(), true, false), (later.as_slice(), false, true)]
+        {
             for payload in list {
                 for place in PLACES.iter().filter(|place| is_attack(place, family, payload, bare)) {
+                    // Those in lines of people's own are few enough to take them all.
+                    let of = if !is_later {
+                        of
+                    } else if place.kind == Kind::Short {
+                        1
+                    } else {
+                        2 * of
+                    };
                     if dice.one_in(of) {
                         let disguise = Disguise::for_place(place, family, &mut dice);
                         let is_behind = !bare && disguise <= Disguise::Percent && dice.one_in(4);
@@ -127,6 +140,7 @@ pub(crate) fn attacks(seed: u64, of: usize) -> Vec<Attack> {
                             value: behind.unwrap_or_else(|| (*payload).to_owned()),
                             disguise,
                             half: Half::of(payload),
+                            is_later,
                             seed: dice.next(),
                         });
                     }
@@ -138,7 +152,8 @@ pub(crate) fn attacks(seed: u64, of: usize) -> Vec<Attack> {
     for payload in PROBES {
         let (family, disguise) = (Family::Scanner, Disguise::Plain);
         let (value, half) = ((*payload).to_owned(), Half::of(payload));
-        all.push(Attack { place: probed, family, payload, value, disguise, half, seed: dice.next() });
+        let (is_later, seed) = (false, dice.next());
+        all.push(Attack { place: probed, family, payload, value, disguise, half, is_later, seed });
     }
     all
 }
@@ -310,7 +325,7 @@ fn cookie_octets(text: &str) -> String {
 #[test]
 fn attacks_are_many_and_written_as_meant() {
     let all = attacks(1, 2);
-    assert!((20_000..=40_000).contains(&all.len()), "{}", all.len());
+    assert!((30_000..=60_000).contains(&all.len()), "{}", all.len());
     for half in Half::BOTH {
         let own = all.iter().filter(|attack| attack.half == half).count();
         assert!(own * 10 >= all.len() * 3, "{half:?}: {own}");

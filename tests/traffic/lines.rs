@@ -1,5 +1,8 @@
 //! Lines of their own that people type into titles, search boxes, names and tags.
 
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
 /// Searches, as they come.
 const SEARCHES: &[&str] = &[
     "c++",
@@ -667,6 +670,15 @@ const NAMES: &[&str] = &[
     "t3-stack",
 ];
 
+/// Written later, one to a line, before anything was changed for them: what other people type elsewhere.
+const LATER: &str = include_str!("lists/lines.txt");
+
+/// Whether a line is one of those written later.
+pub(crate) fn is_later(line: &str) -> bool {
+    static LINES: OnceLock<HashSet<&str>> = OnceLock::new();
+    LINES.get_or_init(|| LATER.lines().collect()).contains(line)
+}
+
 const VERBS: &[&str] = &[
     "Fix",
     "Add",
@@ -726,6 +738,7 @@ pub(crate) fn all() -> Vec<String> {
             }
         }
     }
+    all.extend(LATER.lines().map(str::to_owned));
     all.sort_unstable();
     all.dedup();
     all
@@ -734,6 +747,7 @@ pub(crate) fn all() -> Vec<String> {
 #[test]
 fn there_are_many_and_they_are_lines() {
     let written = SEARCHES.len() + TITLES.len() + NAMES.len();
-    assert!(written >= 500 && all().len() >= 650, "{written}, {}", all().len());
+    assert!(written >= 500 && all().len() >= 1_150, "{written}, {}", all().len());
+    assert!(LATER.lines().count() >= 500 && all().iter().filter(|line| is_later(line)).count() >= 500);
     assert!(all().iter().all(|line| !line.contains(['\n', '\r', '\0']) && line.chars().count() <= 200));
 }

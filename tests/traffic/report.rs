@@ -4,6 +4,7 @@ use crate::About;
 use crate::dice::Half;
 use crate::drive::{Case, Fate};
 use crate::legitimate::Carries;
+use crate::lines;
 use crate::payloads::Family;
 use crate::places::Kind;
 use std::collections::{BTreeMap, HashMap};
@@ -23,14 +24,14 @@ pub(crate) struct Goals {
     pub(crate) caught_short: f64,
 }
 
-/// The goals, but for one that is not reached: requests that bear text should be at 0.003. What is refused of them are
-/// lines about attacks that hold a whole one; each such request has several lines.
+/// What holds with a margin. The goals were: of requests with text 0.003, with a line 0.005, of all others none; of attacks
+/// 0.99 in typed places and 0.92 in lines.
 pub(crate) const GOALS: Goals =
-    Goals { refused_text: 0.01, refused_short: 0.005, refused_typed: 0.0, caught_typed: 0.99, caught_short: 0.92 };
+    Goals { refused_text: 0.003, refused_short: 0.005, refused_typed: 0.0, caught_typed: 0.997, caught_short: 0.96 };
 
 /// Where a Core Rule Set is loaded beside the core rules, it has its say on what the scorer leaves to rules, and refuses
 /// more of it.
-pub(crate) const GOALS_BESIDE: Goals = Goals { refused_text: 0.02, refused_short: 0.015, ..GOALS };
+pub(crate) const GOALS_BESIDE: Goals = Goals { refused_text: 0.005, refused_short: 0.0075, ..GOALS };
 
 /// How many, and how many of them with the wrong verdict; by half.
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,6 +93,8 @@ pub(crate) struct Report {
     attacks: BTreeMap<(Kind, Family), Tally>,
     places: BTreeMap<(Kind, &'static str), Tally>,
     disguises: BTreeMap<(bool, &'static str), Tally>,
+    /// Of the lines and payloads that were written later: lines, attacks in typed places, attacks in lines.
+    later: BTreeMap<&'static str, Tally>,
     /// Attacks where ordinary values are refused too: that they are is no merit.
     uncounted: usize,
     lost: Vec<String>,
@@ -112,7 +115,12 @@ impl Report {
                 About::Request(route) => {
                     self.requests.entry((route.carries, route.name)).or_default().add(case.half, wrong);
                 }
-                About::Line(place, _) => self.lines.entry(place.name).or_default().add(case.half, wrong),
+                About::Line(place, line) => {
+                    self.lines.entry(place.name).or_default().add(case.half, wrong);
+                    if lines::is_later(line) {
+                        self.later.entry("lines").or_default().add(case.half, wrong);
+                    }
+                }
                 About::Control(place, _) => {
                     self.controls.entry((place.kind, place.name)).or_default().add(case.half, wrong);
                 }
@@ -124,6 +132,10 @@ impl Report {
                     }
                     self.attacks.entry((kind, attack.family)).or_default().add(case.half, wrong);
                     self.places.entry((kind, name)).or_default().add(case.half, wrong);
+                    if attack.is_later {
+                        let name = if kind.is_typed() { "missed typed" } else { "missed short" };
+                        self.later.entry(name).or_default().add(case.half, wrong);
+                    }
                     let disguise = (kind.is_typed(), attack.disguise.name());
                     self.disguises.entry(disguise).or_default().add(case.half, wrong);
                 }
@@ -189,6 +201,10 @@ impl Report {
             let _ = writeln!(out, "  {name:14}{}", self.caught(typed).rates());
         }
         let _ = writeln!(out, "  not counted    {} where ordinary values are refused too", self.uncounted);
+        out.push_str("\nOf the lines and payloads written later alone:\n");
+        for (name, tally) in &self.later {
+            let _ = writeln!(out, "  {name:14}{}", tally.rates());
+        }
         out.push_str("\nCaught, in percent, by family and place:\n");
         let _ = write!(out, "  {:9}{:>7}", "", "all");
         for kind in Kind::ALL {

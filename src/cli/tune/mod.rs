@@ -24,7 +24,7 @@ use super::rules::ftw;
 use crate::fault::Fault;
 use bench::Bench;
 use clap::Args;
-use cluster::Group;
+use cluster::{Cause, Group};
 use event::{Reading, Record};
 use gatehouse_waf::field::short::{self, Verdict};
 use propose::Change;
@@ -249,10 +249,16 @@ fn best(
         return None;
     }
     let known = setup::operation(bench, &group.site).map(|operation| operation.fields().as_ref());
-    let placed = prove::attacks(bench, prove::placed(group, records, known));
+    let placed = prove::attacks(bench, prove::placed(bench, group, records, known));
     let changes = propose::changes(group, group.site.operation.is_some());
     let mut best: Option<(Change, Proof, bool)> = None;
-    *why = "no change of this field alone ends its refusals".to_owned();
+    *why = if group.causes.contains_key(&Cause::Verdict("attack".to_owned())) {
+        "its values read as attacks, and no rule decides that: only another class in the policy ends its refusals, and \
+         `free` lets through whatever is sent"
+    } else {
+        "no change of this field alone ends its refusals"
+    }
+    .to_owned();
     for change in changes {
         let Some(changed) = setup.with(bench, group, &change, everywhere, id) else { continue };
         let prove = |replays: &[Vec<u8>]| prove::prove(&changed, &group.field, replays, suite.iter().chain(&placed));
@@ -286,15 +292,19 @@ fn warnings(group: &Group, change: &Change, min_clients: usize) -> Vec<String> {
     let mut warnings = Vec::new();
     let honest = group.clients.saturating_sub(group.probing);
     if honest < min_clients {
-        let plural = if honest == 1 { "client stands" } else { "clients stand" };
+        let who = match honest {
+            0 => "no client stands".to_owned(),
+            1 => "only 1 client stands".to_owned(),
+            more => format!("only {more} clients stand"),
+        };
         let probing = match group.probing {
             0 => String::new(),
             probing => format!(", not counting {probing} refused for many other fields"),
         };
-        warnings.push(format!("only {honest} {plural} behind it{probing}: an attacker can train a tuner"));
+        warnings.push(format!("{who} behind it{probing}: an attacker can train a tuner"));
     }
     let attack = |value: &&Vec<u8>| {
-        value.len() <= SHORT_VALUE && !propose::is_document(value) && short::read(value).verdict == Verdict::Attack
+        value.len() <= SHORT_VALUE && !propose::is_document(value) && short::read_line(value).verdict == Verdict::Attack
     };
     let attacks = group.values.iter().filter(attack).count();
     if attacks * 2 > group.values.len() {

@@ -93,7 +93,7 @@ pub(super) fn classes(values: &[&[u8]], place: Place) -> Vec<String> {
     let bound = BOUNDS.into_iter().find(|bound| longest + longest / 2 <= *bound);
     let one_line = values.iter().all(|value| !value.contains(&b'\n'));
     if let Some(bound) = bound.filter(|_| one_line)
-        && values.iter().all(|value| short::read(value).verdict != Verdict::Attack)
+        && values.iter().all(|value| short::read_line(value).verdict != Verdict::Attack)
     {
         classes.push(format!("short({bound})"));
     }

@@ -82,8 +82,17 @@ pub(super) fn alone(bench: &Bench, group: &Group, records: &[Record]) -> Vec<Vec
 }
 
 /// Attack values put into the group's field, and into fields beside it; `known` are those the policy names there.
-pub(super) fn placed(group: &Group, records: &[Record], known: Option<&Fields>) -> Vec<(Vec<u8>, Option<Field>)> {
-    let Some(record) = group.samples.iter().filter_map(|index| records.get(*index)).next() else { return Vec::new() };
+pub(super) fn placed(
+    bench: &Bench,
+    group: &Group,
+    records: &[Record],
+    known: Option<&Fields>,
+) -> Vec<(Vec<u8>, Option<Field>)> {
+    let samples = || group.samples.iter().filter_map(|index| records.get(*index));
+    // What a request is refused for beside the field would be found whatever is put into it, and prove nothing.
+    let Some(record) = samples().find(|record| is_sound(bench, group, record)).or_else(|| samples().next()) else {
+        return Vec::new();
+    };
     let put = |field: &Field, value: &str| Some((record.with(field, value.as_bytes())?, Some(field.clone())));
     let mut requests: Vec<_> = attacks::VALUES.iter().filter_map(|(_, value)| put(&group.field, value)).collect();
     // What the event has of the group's field must not be found in place of the attack beside it.
@@ -99,6 +108,17 @@ pub(super) fn placed(group: &Group, records: &[Record], known: Option<&Fields>) 
             .extend(values.filter_map(|(_, value)| Some((plain.with(&field, value.as_bytes())?, Some(field.clone())))));
     }
     requests
+}
+
+/// Whether a recorded request with an everyday word in the group's field is refused for nothing but that field.
+fn is_sound(bench: &Bench, group: &Group, record: &Record) -> bool {
+    let control = record.with(&group.field, b"release");
+    let Some(sight) = control.and_then(|raw| bench.judge(&raw)) else { return false };
+    let elsewhere =
+        |(place, name, _): &(&str, String, &str)| Field::of_note(place, name).is_none_or(|field| field != group.field);
+    !sight.refused
+        || !sight.hits.iter().any(|(_, variable)| is_field(variable) && !group.field.is_in(variable))
+            && !sight.fields.iter().any(elsewhere)
 }
 
 /// Fields beside one: those of the same place that the policy names, one it does not, a header field and a parameter.

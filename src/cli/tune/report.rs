@@ -7,6 +7,8 @@ use super::{Proposal, Together, Unsolved};
 use crate::cli::check::printable;
 use std::io::{self, Write};
 
+/// Most names of what a change loses, field verdicts first.
+const MOST_LOST: usize = 12;
 /// Causes of a group that are shown.
 const MOST_CAUSES: usize = 6;
 /// Groups without a proposal that are shown.
@@ -56,7 +58,10 @@ pub(super) fn table(
             proof.removed, proof.lost, proof.detections, proof.replayed, proof.placed, proof.placed_lost,
         )?;
         if !proof.lost_to.is_empty() {
-            let ids: Vec<&str> = proof.lost_to.iter().map(String::as_str).collect();
+            let more = proof.lost_to.len().saturating_sub(MOST_LOST);
+            let mut ids: Vec<&str> = proof.lost_to.iter().rev().take(MOST_LOST).map(String::as_str).collect();
+            let rest = format!("{more} more rules");
+            ids.extend((more > 0).then_some(rest.as_str()));
             writeln!(out, "     lost in this field: {}", ids.join(", "))?;
         }
         for warning in &proposal.warnings {

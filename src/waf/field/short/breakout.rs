@@ -7,14 +7,20 @@
 //!
 //! Each quote costs one look at most [`TAIL`] bytes ahead, and only if what follows can begin something.
 
+use super::opening::Opening;
 use super::prose;
 use super::shape::{Hit, Sets};
 
 /// Bytes that are read behind a quote.
 const TAIL: usize = 160;
+/// What a break-out weighs less behind a word to which the apostrophe may belong.
+const POSSESSIVE: u8 = 3;
 
 /// Adds what stands behind quotes that break out.
 pub(super) fn find(text: &[u8], sets: &Sets, hits: &mut Vec<Hit>) {
+    let look = |tail: &[u8], hits: &mut Vec<Hit>| {
+        sets.behind_quote.iter().for_each(|set| set.find(tail, Opening::Any, hits));
+    };
     let mut open: Option<u8> = None;
     let mut before: Option<u8> = None;
     for (at, &byte) in text.iter().enumerate() {
@@ -24,11 +30,19 @@ pub(super) fn find(text: &[u8], sets: &Sets, hits: &mut Vec<Hit>) {
                 Some(quote) if quote == byte => open = None,
                 Some(_) => {}
                 None if is_quotation(text, at, before, byte) => open = Some(byte),
+                None if is_mentioned(before, after) => {}
                 None => {
                     if goes_on(text.get(at + 1..).unwrap_or_default()) {
                         let tail = text.get(at..text.len().min(at + TAIL)).unwrap_or_default();
-                        for set in &sets.behind_quote {
-                            set.find(tail, hits);
+                        if is_possessive(text, at) {
+                            // Nouns stand there that are words of SQL as well.
+                            let known = hits.len();
+                            look(tail, hits);
+                            for hit in hits.iter_mut().skip(known) {
+                                hit.weight = hit.weight.saturating_sub(POSSESSIVE);
+                            }
+                        } else {
+                            look(tail, hits);
                         }
                     }
                     let in_word = is_word(before) && is_word(after);
@@ -60,10 +74,31 @@ fn is_quotation(text: &[u8], at: usize, before: Option<u8>, quote: u8) -> bool {
     let worded = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80);
     let content = inside.get(..length).unwrap_or_default();
     // `'&&'` in a sentence, `'\n'` in a program.
-    if ends && (1..=3).contains(&length) && (before.is_some() || prose::begins_clause(behind)) {
+    if ends && (1..=3).contains(&length) && (before.is_some() || is_told(behind) || prose::begins_clause(behind)) {
         return true;
     }
     ends && worded(content.first()) && content.last().is_some_and(|byte| !byte.is_ascii_whitespace())
+}
+
+/// Whether a clause ends behind a quotation.
+fn is_told(behind: &[u8]) -> bool {
+    matches!(behind, [b',' | b'.' | b':' | b'?', b' ', ..])
+}
+
+/// Whether the quote stands alone between parentheses, as a mark that is spoken of: `(')`.
+fn is_mentioned(before: Option<u8>, after: Option<u8>) -> bool {
+    before == Some(b'(') && after == Some(b')')
+}
+
+/// Whether the quote may be the genitive of a plural: `users' rights`.
+fn is_possessive(text: &[u8], at: usize) -> bool {
+    let word = text.get(..at).unwrap_or_default().rsplit(|byte| !byte.is_ascii_alphabetic()).next().unwrap_or_default();
+    let words = text.get(at + 1..).unwrap_or_default();
+    text.get(at) == Some(&b'\'')
+        && word.len() > 2
+        && matches!(word.last(), Some(b's' | b'x' | b'z' | b'S'))
+        && words.first() == Some(&b' ')
+        && words.get(1).is_some_and(u8::is_ascii_alphabetic)
 }
 
 /// Whether a letter that marks a kind of string stands before the quote, and no word before that: `b'x'`, `r"x"`.

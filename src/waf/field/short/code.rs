@@ -46,7 +46,7 @@ pub(super) const SHAPES: &[Shape] = &[
         2,
         Probe,
         "nothing but a call",
-        r"^[\W\d]{0,6}@?(?:phpinfo|system|exec|eval|passthru|shell_exec|assert|print_r|var_dump|highlight_file|readfile|getcwd|get_current_user|phpversion|php_uname|php_sapi_name|file_get_contents|show_source)\s*\(.*\)\s*;?\W{0,6}$",
+        r"^[\W\d]{0,6}@?(?:phpinfo|system|exec|eval|passthru|shell_exec|assert|print_r|var_dump|highlight_file|readfile|getcwd|get_current_user|phpversion|php_uname|php_sapi_name|file_get_contents|show_source)\s*\(\s*[^\s)].*\)\s*;?\W{0,6}$",
     ),
     shape(
         3,
@@ -66,7 +66,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "serialised object",
-        r"\b[OC]:\+?\d+:\x22[\w\\]+\x22:\d+:\{|\ba:\d+:\{\s*(?:[isbdN]:|\}|[isOa]:\d+)|\bs:\d+:\x22[^\x22]*\x22;\s*[sisOaNbd]:|rO0AB[XQ]|\xac\xed\x00\x05|aced0005|\bH4sIA{4,}|\bAAEAAAD/{4,}|/wEP[\w+/]{8,}|\bgAS[VRWJ]|\bgAN[jcdx]|\bgAJ[jc9]|\bKGxw\w|\bY[23]\w?cG9zaXgKc3lzdGVt|\bc(?:os|posix|nt|subprocess|__builtin__|builtins|commands|sys)\n\w+\n|\x80[\x02-\x05]c?\S{0,8}(?:os|posix|builtin|subprocess)|_\$\$ND_FUNC\$\$_|!!(?:python/(?:object|name|module)|javax?\.|com\.|org\.|ruby|sun\.)\S*|!ruby/(?:object|hash|struct)\S*|\btag:yaml\.org,2002:(?:python|ruby|java)|BAh[bJvU]\w{2,}|\x04\x08o:|<java\b[^>]*class\s*=|<object\s+class\s*=\s*['\x22]java|<void\s+method=|\bObjectDataProvider\b|\bReduce\b.{0,10}__reduce__|\(lp\d\n|\b\(dp\d\n|\btyped_array\b.*gadget|\bysoserial\w*",
+        r"\b[OC]:\+?\d+:\x22[\w\\]+\x22:\d+:\{|\ba:\d+:\{\s*(?:[isbdN]:|\}|[isOa]:\d+)|\bs:\d+:\x22[^\x22]*\x22;\s*[sisOaNbd]:|rO0AB[XQ]|\xac\xed\x00\x05|aced0005|\bH4sIA{4,}|\bAAEAAAD/{4,}|/wEP[\w+/]{8,}|\bgAS[VRWJ]|\bgAN[jcdx]|\bgAJ[jc9]|\bKGxw\w|\bY[23]\w?cG9zaXgKc3lzdGVt|\bc(?:os|posix|nt|subprocess|__builtin__|builtins|commands|sys)\n\w+\n|\x80[\x02-\x05]c?\S{0,8}(?:os|posix|builtin|subprocess)|_\$\$ND_FUNC\$\$_|\x22py/(?:object|reduce|function|type|ref)\S{0,12}\x22\s*:|!!(?:python/(?:object|name|module)|javax?\.|com\.|org\.|ruby|sun\.)\S*|!ruby/(?:object|hash|struct)\S*|\btag:yaml\.org,2002:(?:python|ruby|java)|BAh[bJvU]\w{2,}|\x04\x08o:|<java\b[^>]*class\s*=|<object\s+class\s*=\s*['\x22]java|<void\s+method=|\bObjectDataProvider\b|\bReduce\b.{0,10}__reduce__|\(lp\d\n|\b\(dp\d\n|\btyped_array\b.*gadget|\bysoserial\w*",
     ),
     shape(
         4,
@@ -118,7 +118,7 @@ pub(super) const SHAPES: &[Shape] = &[
         1,
         Payload,
         "Python's or Ruby's call of the system",
-        r"\bos\.(?:system|popen)\s*\(\s*['\x22]|\bimport\s+os\s*[;,]|\bimport\s+(?:subprocess|socket|pty)\s*[;,]|\bsubprocess\.\w+\s*\(\s*['\x22\[].*shell\s*=\s*true|^\W{0,2}(?:eval|exec|compile)\s*\(.*\)$",
+        r"\bos\.(?:system|popen)\s*\(\s*['\x22]|\bimport\s+os\s*[;,]|\bimport\s+(?:subprocess|socket|pty)\s*[;,]|\bsubprocess\.\w+\s*\(\s*['\x22\[].*shell\s*=\s*true|^\W{0,2}(?:eval|exec|compile)\s*\(\s*[^\s)].*\)$",
     ),
     shape(
         3,

@@ -17,7 +17,13 @@ pub(super) const SHAPES: &[Shape] = &[
         "script tag from elsewhere",
         r"<\s*script\b[^>]*\b(?:src|href)\s*=\s*['\x22`]?\s*(?:https?:|//|\\\\|data:|/\\|ftp:|blob:|javascript:)",
     ),
-    shape(2, Payload, "script tag with a source", r"<\s*script\b[^>]*\b(?:src|href)\s*="),
+    // A program of the site's own, by its path, is what pages are made of.
+    shape(
+        2,
+        Payload,
+        "script tag with a source",
+        r"<\s*script\b[^>]*\b(?:src|href)\s*=\s*['\x22`]?\s*(?:[^\s/.@{'\x22`]|/[^\w]|[/.@{][\w./@-]*[^\w\s./@'\x22`>}-])",
+    ),
     shape(
         3,
         Payload,
@@ -109,6 +115,12 @@ pub(super) const SHAPES: &[Shape] = &[
         Payload,
         "element from elsewhere",
         r"<(?:iframe|frame|embed|object|link|base|form|applet|portal|bgsound|body|table)\b[^>]*\b(?:src|href|data|action|background|code|codebase)\s*=\s*['\x22]?\s*https?://",
+    ),
+    shape(
+        2,
+        Payload,
+        "form for secrets, sent elsewhere",
+        r"<form\b[^>]*\baction\s*=\s*['\x22]?\s*(?:https?:)?//[^>]*>.{0,80}<(?:input|button|textarea)\b",
     ),
     shape(
         4,
@@ -249,3 +261,29 @@ pub(super) const BEHIND_QUOTE: &[Shape] = &[
         r"^['\x22`][\s)\]};]*<\s*/\s*(?:script|style|title|textarea)",
     ),
 ];
+
+/// The text without the URLs that are programs in form and do nothing, as links have them that a handler serves; `None` if
+/// there are none.
+pub(super) fn without_inert(text: &[u8]) -> Option<Vec<u8>> {
+    const INERT: &[&[u8]] = &[b"javascript:void(0)", b"javascript:void(0);", b"javascript:;", b"javascript:void 0"];
+    let mut at = memchr::memmem::find(text, b"javascript:")?;
+    let (mut out, mut rest, mut found) = (Vec::with_capacity(text.len()), text, false);
+    loop {
+        let (before, url) = rest.split_at_checked(at)?;
+        out.extend_from_slice(before);
+        // What goes on behind one is a program.
+        let ends = |length: &usize| url.get(*length).is_none_or(|byte| b" '\"`>)".contains(byte));
+        let known = INERT.iter().filter(|inert| url.starts_with(inert)).map(|inert| inert.len()).find(ends);
+        found |= known.is_some();
+        let length = known.unwrap_or(b"javascript:".len());
+        let (url, behind) = url.split_at_checked(length)?;
+        out.extend_from_slice(if known.is_some() { b"#" } else { url });
+        rest = behind;
+        match memchr::memmem::find(rest, b"javascript:") {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    out.extend_from_slice(rest);
+    found.then_some(out)
+}

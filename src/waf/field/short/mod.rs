@@ -4,7 +4,9 @@
 //! (`shape`, one file for each family of attacks) has a weight, from what needs company to what no ordinary text has,
 //! and only together do the shapes of one text make an [`Verdict::Attack`]: a break-out and what it is for, a command
 //! with the argument that makes it one, a tag with a handler that runs by itself. What a decoder behind the gate might
-//! make of the value is read as well, step by step (`ladder`), and weighs more the harder it was hidden.
+//! make of the value is read as well, step by step (`ladder`), and weighs more the harder it was hidden. Code that is
+//! told weighs less than code that is sent: what the text begins with says in whose language all of it is (`opening`),
+//! and words around a path, a command or a call say that nothing reads it as one (`prose`).
 //!
 //! In goes the value as the application will see it first, any bytes. Out comes a [`Reading`]. A value of letters,
 //! digits and mild punctuation without a trigger word (`plain`) is read once and costs nothing more. All else is
@@ -19,6 +21,7 @@ mod entity;
 mod header;
 mod ladder;
 mod markup;
+mod opening;
 mod path;
 mod plain;
 mod prose;
@@ -37,7 +40,9 @@ pub use ladder::{Decoded, Step};
 pub use plain::is_plain;
 
 use crate::operator::{reads_as_html, reads_as_sql};
+use opening::Opening;
 use shape::{Hit, Sets};
+use std::borrow::Cow;
 use std::fmt;
 
 /// What a text of one field is.
@@ -193,15 +198,45 @@ pub fn read_line(value: &[u8]) -> Reading {
     let (mut weight, mut signs) = weigh_all(value);
     // A page that shows the line as it is runs its markup wherever it stands; only back-ticks say that it is code.
     let acts = signs.iter().any(|sign| sign.family == Family::Markup && sign.role == Role::Payload);
+    let mut line = Cow::Borrowed(value);
     if weight >= DOUBTFUL
         && let Some(rest) =
             prose::without_quotations(value, if acts { prose::Marks::BackTicks } else { prose::Marks::All })
     {
         (weight, signs) = weigh_all(&rest);
+        line = Cow::Owned(rest);
     } else if weight >= DOUBTFUL && !acts && prose::speaks_of_code(value) {
         weight = weight.saturating_sub(TOLD).max(DOUBTFUL);
     }
+    if weight >= DOUBTFUL && signs.iter().all(|sign| sign.after == Decoded::default()) && is_told(&line) {
+        weight = weight.min(DOUBTFUL - 1);
+    }
     Reading { verdict: verdict(weight), signs }
+}
+
+/// Whether all that a line shows of attacks is of a kind that has to stand by itself, and words stand around it: a path
+/// with words behind it is the path of nothing, and a program with words before it is not run, unless it ends what it
+/// stands in first. Markup and templates act wherever they stand.
+fn is_told(line: &[u8]) -> bool {
+    let Some(around) = prose::around(line) else { return false };
+    let sets = Sets::get();
+    let mut hits = Vec::new();
+    for text in [line, prose::behind_words(line)] {
+        sets.find(text, Opening::of(text), true, &mut hits);
+        breakout::find(text, sets, &mut hits);
+    }
+    let joins = line.iter().any(|byte| b";|&`\n\r".contains(byte)) || memchr::memmem::find(line, b"$(").is_some();
+    let told = |hit: &Hit| match hit.family {
+        Family::Path | Family::Remote => around.worded(),
+        Family::Code => hit.role != Role::BreakOut && around.speaks(),
+        Family::Shell => hit.role != Role::BreakOut && !joins && around.speaks(),
+        Family::Sql | Family::Query => {
+            hit.role != Role::BreakOut && !line.contains(&b';') && prose::speaks_of_code(line)
+        }
+        Family::Template => hit.role == Role::Probe && around.tail >= 2 && prose::speaks_of_code(line),
+        Family::Markup | Family::Header | Family::Entity | Family::Layers => false,
+    };
+    hits.iter().filter(|hit| hit.weight >= NOTABLE).all(told)
 }
 
 fn verdict(weight: u8) -> Verdict {
@@ -217,6 +252,8 @@ fn weigh_all(value: &[u8]) -> (u8, Vec<Sign>) {
     if plain::is_plain(value) {
         return (0, Vec::new());
     }
+    let inert = markup::without_inert(value);
+    let value = inert.as_deref().unwrap_or(value);
     let sets = Sets::get();
     let mut best = weigh_placed(value, Decoded::default(), sets);
     let mut texts = ladder::Ladder::new(value);
@@ -254,19 +291,13 @@ fn weigh_placed(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
 
 /// Whether a command line begins with this word: what follows is its argument.
 fn is_command(word: &[u8]) -> bool {
-    const COMMANDS: &[&str] = &[
-        "cd", "npm", "npx", "yarn", "pnpm", "bun", "uv", "pip", "git", "docker", "kubectl", "make", "cargo", "go",
-        "curl", "wget", "echo", "ls", "cat", "python", "node", "sleep", "sudo", "apt", "brew", "export", "source",
-        "run", "mkdir", "ssh", "find", "grep", "sort", "dir", "ps", "kill", "cp", "mv", "rm", "touch", "chmod", "sh",
-        "bash", "pytest",
-    ];
-    COMMANDS.iter().any(|command| word.eq_ignore_ascii_case(command.as_bytes()))
+    shell::COMMANDS.iter().any(|command| word.eq_ignore_ascii_case(command.as_bytes()))
 }
 
 /// What the shapes in one text weigh together.
 fn weigh(text: &[u8], after: Decoded, sets: &Sets) -> (u8, Vec<Sign>) {
     let mut hits: Vec<Hit> = Vec::new();
-    sets.find(text, &mut hits);
+    sets.find(text, Opening::of(text), false, &mut hits);
     breakout::find(text, sets, &mut hits);
     let mut weight = hits.iter().fold(0u8, |sum, hit| sum.saturating_add(hit.weight));
     if weight < ATTACK {

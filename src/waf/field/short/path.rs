@@ -65,7 +65,13 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "file of Windows",
-        r"\b[a-z]:[/\\]+(?:windows|winnt)[/\\]+(?:win\.ini|system\.ini|system32[/\\]+(?:drivers[/\\]+etc|config[/\\]+\w+|cmd\.exe|inetsrv)|repair|php\.ini|my\.ini|debug|panther|temp\\\w)|\b[a-z]:[/\\]+(?:boot\.ini|inetpub[/\\]|autoexec\.bat|xampp[/\\]\S*(?:log|conf|ini)|unattend)|%(?:systemroot|windir|systemdrive|appdata|userprofile)%[/\\]",
+        r"\b[a-z]:[/\\]+(?:windows|winnt)[/\\]+(?:win\.ini|system\.ini|system32[/\\]+(?:drivers[/\\]+etc|config[/\\]+\w+|cmd\.exe|inetsrv)|repair|php\.ini|my\.ini|debug|panther|temp\\\w)|\b[a-z]:[/\\]+(?:boot\.ini|inetpub[/\\]+(?:logs|temp|history|wwwroot[/\\]+(?:web\.config|\S+\.(?:aspx?|php|txt)))|autoexec\.bat|xampp[/\\]\S*(?:log|conf|ini)|unattend)|%(?:appdata|userprofile)%[/\\]+\.(?:aws|ssh|azure|kube|docker)\b",
+    ),
+    shape(
+        1,
+        Payload,
+        "folder of Windows",
+        r"%(?:systemroot|windir|systemdrive|appdata|userprofile)%[/\\]|\b[a-z]:[/\\]+inetpub[/\\]",
     ),
     shape(
         2,
@@ -78,7 +84,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "wrapper that reads or runs",
-        r"\bphp://(?:filter/|input\b[^\w\s]?$|fd/|temp/|memory/|stdin$)|\bphp://filter(?:$|[/?&%])|\bexpect://\w|\b(?:phar|compress\.(?:zlib|bzip2)|ogg|ssh2\.\w+|rar|glob|zip)://\S|\bjar:(?:file|https?):\S+!|\bnetdoc:/|\bfile:/{1,3}(?:etc|proc|root|var|c[:|]|windows|boot|dev|home/\w+/\.)|\b(?:resource|read|write|convert\.\w+)=(?:convert\.|php://|\S+\.php\b)|\bdata:(?:text/plain|application/x-httpd-php|;base64|//text/plain|//)[^,]*,\s*(?:<\?|PD9|\S+\()|\bview-source:file|\bfile://\$\{|\burl:file:",
+        r"\bphp://(?:filter/|input\b[^\w\s]?$|fd/|temp/|memory/|stdin$)|\bphp://filter(?:$|[/?&%])|\bexpect://\w|\b(?:phar|compress\.(?:zlib|bzip2)|ogg|ssh2\.\w+|rar|glob|zip)://\S|\bjar:(?:file|https?):\S+!|\bnetdoc:/|\bfile:/{1,3}(?:etc|proc|root|var|c\||c:/*[\\/](?:windows|winnt|boot|inetpub|autoexec|users[\\/]\w+[\\/]\.)|windows|boot|dev|home/\w+/\.)|\b(?:resource|read|write|convert\.\w+)=(?:convert\.|php://|\S+\.php\b)|\bdata:(?:text/plain|application/x-httpd-php|;base64|//text/plain|//)[^,]*,\s*(?:<\?|PD9|\S+\()|\bview-source:file|\bfile://\$\{|\burl:file:",
     ),
     shape(1, Payload, "file by a URL", r"\bfile:/{2,3}[/\w]"),
     shape(2, Payload, "wrapper", r"\bphp://(?:input|stdin|output)\b|\b(?:data:;base64|data://text)"),

@@ -339,15 +339,61 @@ fn quotation(text: &[u8], before: &[u8], marks: Marks) -> Option<usize> {
     ends.then_some(end)
 }
 
+/// The words around code in a line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around {
+    /// Words that the line begins with, and ends in.
+    pub(super) lead: usize,
+    pub(super) tail: usize,
+    /// Whether one of them makes the others a sentence.
+    joined: bool,
+    /// Whether the code between begins with a name or a path, and not with what would end something else.
+    is_named: bool,
+    /// Whether it begins with a mark that ends something else.
+    closes: bool,
+}
+
+impl Around {
+    /// Whether there are words enough: for what acts only where it stands by itself.
+    pub(super) fn worded(self) -> bool {
+        !self.closes && self.lead + self.tail >= WORDS_WITH_JOINT && (self.tail > 0 || self.is_named)
+    }
+
+    /// Whether they say something: for what words are a part of as well.
+    pub(super) fn speaks(self) -> bool {
+        self.worded() && (self.joined || self.lead + self.tail >= WORDS)
+    }
+}
+
+/// The words around the code in a line; `None` where there is no code, or more than a line.
+pub(super) fn around(text: &[u8]) -> Option<Around> {
+    if memchr::memchr2(b'\n', b'\r', text).is_some() {
+        return None;
+    }
+    let lead = lead(text);
+    let first = tokens(text).nth(lead)?;
+    let tail = tokens(text).rev().take_while(|token| word(token).is_some()).count();
+    let is_named = first.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"/.~".contains(byte));
+    let closes = first.first().is_some_and(|byte| b"'\"`)]};|&,#*-=+>".contains(byte));
+    let words = tokens(text).take(lead).chain(tokens(text).rev().take(tail)).filter_map(word);
+    let joined = { words }.any(|word| is_one_of(word, JOINTS) || is_one_of(word, &["vs", "versus", "not"]));
+    Some(Around { lead, tail, joined, is_named, closes })
+}
+
+/// How many words a text begins with; a number may stand among them.
+fn lead(text: &[u8]) -> usize {
+    let is_lead =
+        |(at, token): &(usize, &[u8])| word(token).is_some() || is_scope(token) || *at > 0 && is_number(token);
+    tokens(text).enumerate().take_while(is_lead).count()
+}
+
 /// Whether bare code stands in the text as the object of a sentence: prose stands on both sides of it, or it ends a
 /// sentence that the prose before leaves open.
 pub(super) fn speaks_of_code(text: &[u8]) -> bool {
     if memchr::memchr2(b'\n', b'\r', text).is_some() {
         return false;
     }
-    let is_lead =
-        |(at, token): &(usize, &[u8])| word(token).is_some() || is_scope(token) || *at > 0 && is_number(token);
-    let lead = tokens(text).enumerate().take_while(is_lead).count();
+    let lead = lead(text);
     let Some(first) = tokens(text).nth(lead) else { return false };
     // What is glued to a word is no object of its own: `name' or 1=1`.
     let letters = first.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();

@@ -81,7 +81,7 @@ pub(super) const SHAPES: &[Shape] = &[
         3,
         Payload,
         "program for the database",
-        r"\$where['\x22]?\s*[:=]\s*['\x22]?\s*(?:\S*\bthis\.|function|sleep|return|\d+\s*==?\s*\d|true|1)|\$(?:function|accumulator)['\x22]?\s*:\s*\{|\bthis\.\w+\s*(?:==|!=|\.match|\.charAt|\.length|\[|>|<|\.constructor|\.startsWith)|\bObject\.keys\(this\)|\btojson\w*\s*\(|\bdate\s*=\s*new\s+Date\(\)\s*;?\s*do\s*\{|\bmapReduce\s*\(",
+        r"\$where['\x22]?\s*[:=]\s*['\x22]?\s*(?:\S*\bthis\.|function|sleep|return|\d+\s*==?\s*\d|true|1)|\$(?:function|accumulator)['\x22]?\s*:\s*\{|\bthis\.\w+\s*(?:==|!=|\.match|\.charAt|\.length|\[|>|<|\.constructor|\.startsWith)|\bObject\.keys\(this\)|\btojson\w*\s*\(|\b\w+\s*=\s*new\s+Date\(\)\s*;?\s*do\s*\{|\bmapReduce\s*\(",
     ),
     shape(
         4,
@@ -117,6 +117,15 @@ pub(super) const SHAPES: &[Shape] = &[
         "quoted operator with an empty value or a pattern",
         r"\{\s*['\x22]\$(?:ne|gte?|lte?|n?in|regex|exists|where|not|or|and|func)['\x22]\s*:\s*(?:['\x22]|null|\{|\[|true|undefined)",
     ),
+];
+
+/// Shapes that are a path's or a call's own where the text begins as one.
+pub(super) const JOINS: &[&str] = &[
+    "functions over all nodes",
+    "path over users",
+    "end of an XPath predicate and another path",
+    "document with an operator",
+    "nothing but a document with an operator",
 ];
 
 /// From a quote that breaks out on; the first byte is the quote.

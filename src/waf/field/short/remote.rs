@@ -28,8 +28,9 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "scheme that speaks another protocol",
-        r"\b(?:gopher|dict)://\S|\bldaps?://[^/\s]+[:/]\S*\x00|\b(?:tftp|sftp|netdoc|jar|rmi|iiop|dns|nntp|finger|cifs|smb)://(?:\d|\w[\w.-]*[:/]|\[|\{|\$)",
+        r"\b(?:gopher|dict)://\S|\bldaps?://[^/\s]+[:/]\S*\x00|\b(?:tftp|sftp|netdoc|jar|rmi|iiop|nntp|finger)://(?:\d|\w[\w.-]*[:/]|\[|\{|\$)",
     ),
+    shape(2, Payload, "scheme of files or names", r"\b(?:dns|cifs|smb)://(?:\d|\w[\w.-]*[:/]|\[|\{|\$)"),
     shape(
         4,
         Payload,
@@ -60,5 +61,11 @@ pub(super) const SHAPES: &[Shape] = &[
         "program from elsewhere",
         r"(?:^|=)\s*['\x22]?(?:https?|ftps?)://\S+\.(?:txt|php\d?|phtml|phar|inc|jsp|asp|aspx|cgi|pl|dat|gif|jpg|sh|exe)\?{1,2}(?:&|$|cmd=|c=)|(?:^|=)\s*(?:https?|ftps?)://\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?/\S*\.(?:txt|php\d?|phtml|inc|sh|exe|jsp|asp|pl|cgi|elf|bin)\b|\b(?:https?|ftps?)://\S*(?:c99|r57|b374k|webshell|shell|cmd|backdoor|evil|rfi|malware|payload|exploit|rce)[\w-]*\.(?:txt|php\d?|jsp|aspx?|sh|exe|jpg|gif|dtd|xml|js)\b|^https?://\S+\?{2,}$|^(?:ftp|https?)://\w+:\w+@\d{1,3}\.\d",
     ),
-    shape(3, Payload, "nothing but a URL of a directory", r"^\s*ldaps?://\S+$"),
+    shape(2, Payload, "nothing but a URL of a directory", r"^\s*ldaps?://\S+$"),
+    shape(
+        1,
+        Payload,
+        "URL of a directory with more than a host",
+        r"^\s*ldaps?://(?:[^\s/]+/\S|[^\s/]*[^\w\s./:-]|[^\s/]*:(?:[0-24-57-9]|3[0-79]|38[0-8]|6[0-24-9]|63[0-57-9]))",
+    ),
 ];

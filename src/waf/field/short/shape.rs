@@ -4,6 +4,7 @@
 //! about code and only lends weight to others. Patterns are bytes without regard to ASCII case, `^` and `$` are the
 //! ends of the value, `.` is any byte but a line feed. Where a pattern must not run on, it says so with a short class.
 
+use super::opening::Opening;
 use super::{ATTACK, Family, Role, code, entity, header, markup, path, query, remote, shell, sql, template};
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use std::sync::LazyLock;
@@ -60,8 +61,8 @@ impl Set {
         Self { family, shapes, automaton, needs: table }
     }
 
-    /// Adds the shapes found in `text`, each once.
-    pub(super) fn find(&self, text: &[u8], hits: &mut Vec<Hit>) {
+    /// Adds the shapes found in `text`, each once; the whole text begins as `opening` says.
+    pub(super) fn find(&self, text: &[u8], opening: Opening, hits: &mut Vec<Hit>) {
         if !text.iter().any(|byte| self.needs.get(usize::from(*byte)) == Some(&true)) {
             return;
         }
@@ -71,7 +72,8 @@ impl Set {
         }
         for at in &self.automaton.matches(text) {
             let Some(shape) = self.shapes.get(at) else { continue };
-            let hit = Hit { family: self.family, role: shape.role, what: shape.what, weight: shape.weight };
+            let weight = opening.weight(self.family, shape);
+            let hit = Hit { family: self.family, role: shape.role, what: shape.what, weight };
             if !hits.contains(&hit) {
                 hits.push(hit);
             }
@@ -113,11 +115,12 @@ impl Sets {
         &SETS
     }
 
-    /// Adds the shapes found in `text` wherever they stand, family by family, until they make an attack.
-    pub(super) fn find(&self, text: &[u8], hits: &mut Vec<Hit>) {
+    /// Adds the shapes found in `text` wherever they stand, family by family, until they make an attack or, where
+    /// `all` is asked for, to the end.
+    pub(super) fn find(&self, text: &[u8], opening: Opening, all: bool, hits: &mut Vec<Hit>) {
         for set in &self.whole {
-            set.find(text, hits);
-            if hits.iter().map(|hit| usize::from(hit.weight)).sum::<usize>() >= usize::from(ATTACK) {
+            set.find(text, opening, hits);
+            if !all && hits.iter().map(|hit| usize::from(hit.weight)).sum::<usize>() >= usize::from(ATTACK) {
                 return;
             }
         }

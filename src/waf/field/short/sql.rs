@@ -126,7 +126,12 @@ pub(super) const SHAPES: &[Shape] = &[
         "a number, then order by a number",
         r"^\s*-?\d+['\x22]?\)*\s+(?:order|group)\s+by\s+\d+\s*(?:,\s*\d+\s*)*(?:--.*|#.*|)$",
     ),
-    shape(2, Probe, "a value, then order by", r"^\s*(?:-?\d+|[\w@.-]*['\x22])\)*\s*(?:order|group)\s+by\s+\S"),
+    shape(
+        2,
+        Probe,
+        "a value, then order by",
+        r"^\s*(?:-?\d+\)*\s*(?:order|group)\s+by\s+\S|[\w@.-]*['\x22]\)*\s*(?:order|group)\s+by\s+(?:\d|\(|[\w.]+\s*(?:--|#|/\*|,|;|having\b)))",
+    ),
     shape(
         2,
         Probe,
@@ -271,6 +276,22 @@ pub(super) const SHAPES: &[Shape] = &[
     ),
 ];
 
+/// Shapes that are a statement's own where the text begins as one.
+pub(super) const JOINS: &[&str] = &[
+    "union select with values",
+    "union select of columns",
+    "union select, more of a list",
+    "a parenthesis, then union select",
+    "comparison with a subselect",
+    "condition that looks into the schema",
+    "case that chooses",
+    "number compared to number",
+    "function of the server in a condition",
+    "stacked definition",
+    "stacked change",
+    "stacked query",
+];
+
 /// From a quote that breaks out on; the first byte is the quote.
 pub(super) const BEHIND_QUOTE: &[Shape] = &[
     shape(
@@ -301,20 +322,20 @@ pub(super) const BEHIND_QUOTE: &[Shape] = &[
         4,
         BreakOut,
         "quote, then another statement",
-        r"^['\x22`][\s)\]}]*;\s*(?:(?:drop|alter|create|truncate)\s+(?:table|database|user|login|view|function|schema|procedure|role|or\b|extension|if\b|temp)|insert\s+into|delete\s+from|update\s+\w+\s+set|select\b|exec\b|execute\b|declare\s+@|declare\b|waitfor\b|shutdown\b|begin\b|call\s+\w|copy\s|grant\s|set\s+[@\w]|use\s+\w+\s*;|if\s*\(|if\s+\d|if\s+exists|merge\s+into|truncate\s|vacuum|attach\s|load\s|rename\s|backup\s|restore\s|dbcc\s|bulk\s|prepare\s|handler\s|do\s+sleep|replace\s+into|show\s+\w|desc\s+\w|kill\s+\d|reconfigure|lock\s+table|savepoint|rollback|commit\b)",
+        r"^['\x22`][\s)\]}]*;\s*(?:(?:drop|alter|create|truncate)\s+(?:table|database|user|login|view|function|schema|procedure|role|or\b|extension|if\b|temp)|insert\s+into|delete\s+from|update\s+\w+\s+set|select\b|exec\b|execute\b|declare\s+@|declare\b|waitfor\b|shutdown\b|begin\b|call\s+\w|copy\s|grant\s|set\s+[@\w]|use\s+\w+\s*;|if\s*\(|if\s+\d|if\s+exists|merge\s+into|truncate\s|vacuum|attach\s|load\s|rename\s|backup\s|restore\s|dbcc\s|bulk\s|prepare\s|handler\s|do\s+(?:sleep|\$|')|replace\s+into|show\s+\w|desc\s+\w|kill\s+\d|reconfigure|lock\s+table|savepoint|rollback|commit\b)",
     ),
     shape(3, BreakOut, "quote, then a comment", r"^['\x22`][\s)\]}]*;?\s*(?:-{2,4}(?:[\s+]|\w{0,12}$|$)|#\s*$|/\*)"),
     shape(
         3,
         BreakOut,
         "quote joined to a quote",
-        r"^['\x22`]\s*(?:\|\||\+|&|\s)\s*['\x22`](?:\w{0,12}(?:['\x22`]|$)|\s*(?:\|\||\+|&|--|#|;))|^'\s*(?:\|\||\+)\s*(?:\(|\w+\s*\()",
+        r"^['\x22`]\s*(?:\|\||\+|&|\x20)\s*['\x22`](?:\w{0,12}(?:['\x22`]|$)|\s*(?:\|\||\+|&|--|#|;))|^'\s*(?:\|\||\+)\s*(?:\(|\w+\s*\()",
     ),
     shape(
         3,
         BreakOut,
         "quote, then an assignment",
-        r"^'\s*,\s*(?:\w+\s*=\s*['\x22\d(]|\(?\s*select\b|'[^']*'\s*\)|(?:now|null|user|version|database|\d+)\s*\(?\)?\s*(?:,|\)|--))|^['\x22]\s*=\s*['\x220]|^'\s*[=<>*/^%-]\s*'|^'\s*=\s*\d*\s*(?:--|#|or\b|$)|^'\s*(?:<>|!=|<=>|>|<)\s*'|^'\s*(?:is\s+(?:not\s+)?null|=\s*''|like\s*'|between\s)",
+        r"^'\s*,\s*(?:\w+\s*=\s*['\x22\d(]|\(?\s*select\b|'[^']*'\s*\)|(?:now|null|user|version|database|\d+)\s*\(?\)?\s*(?:,|\)|--))|^['\x22]\s*=\s*['\x220]|^'\s*[=<>*/^%-]\s*'|^'\s*[=*/^%+-]\s*\(?\d+\)?\s*[=*/^%+-]\s*'|^'\s*=\s*\d*\s*(?:--|#|or\b|$)|^'\s*(?:<>|!=|<=>|>|<)\s*'|^'\s*(?:is\s+(?:not\s+)?null|=\s*''|like\s*'|between\s)",
     ),
     shape(
         2,

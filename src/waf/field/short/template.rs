@@ -9,7 +9,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Probe,
         "arithmetic in a template",
-        r"(?:\{\{|[$#*@~%]\{\{?|<%=?|\[\[|\{%\s*(?:print|set\s+\w+\s*=)|\{\{=|\{=|@\(|\$\[|\x60\{)\s*['\x22(]*\s*-?\d+['\x22]?\s*\)?\s*[*+/%-]\s*['\x22(]*\d+['\x22)]*\s*(?:\}\}|\}|%>|\]\]|\)|%\}|\])|#\{\s*\d+\s*[*+]\s*\d+",
+        r"(?:\{\{|[$#*@~%]\{\{?|<%=?|\[\[|\{%\s*(?:print|set\s+\w+\s*=)|\{\{=|\{=|@\(|\$\[|\x60\{)\s*['\x22(]*\s*-?\d+['\x22]?\s*\)?\s*[*+/%-]\s*['\x22(]*\d+['\x22)]*(?:\s*[*+/%-]\s*\d+\)?){0,4}\s*(?:\}\}|\}|%>|\]\]|\)|%\}|\])|@\(\d+(?:[*+/%-]\d+){1,6}\)|#\{\s*\d+\s*[*+]\s*\d+",
     ),
     shape(
         4,
@@ -57,7 +57,7 @@ pub(super) const SHAPES: &[Shape] = &[
         4,
         Payload,
         "directive that runs",
-        r"<#(?:assign|list|if|include|import|function)\s.*(?:\?|Execute|/etc|new\b|\d+\s*\*)|#set\s*\(\s*\$\w+\s*=|#foreach\s*\(\s*\$\w+\s+in|#(?:include|parse|evaluate)\s*\(\s*['\x22$]|\$(?:class|request|context|util|application|ctx)\.(?:inspect|getClass|class|forName|getServlet|getAttribute)|\$\w+\.getClass\(|<%@\s*(?:include|page|import)\b|@\{\s*(?:var\s|int\s|System|Process|//|\d+\s*[-+*/])|@(?:System|import)\b\s*[.(]|\[#(?:assign|list)\b|<%\s*(?:Process|new\s|import)\b|<c:(?:import|out|set)\b|<jsp:|\$\{(?:pageContext|applicationScope|requestScope|sessionScope|header|cookie|initParam)\b|\{\{\s*(?:\.|printf\s|call\s|html\s|js\s)\s*['\x22(]?%?\w*['\x22]?\s*\}\}.{0,4}$|\{\{\s*\$?\.(?:System|OsCmd|Env|Exec)\b|\btplx?_\w+\s*\(",
+        r"<#(?:assign|list|if|include|import|function)\s.*(?:\?|Execute|/etc|new\b|\d+\s*\*)|#set\s*\(\s*\$\w+\s*=|#foreach\s*\(\s*\$\w+\s+in|#(?:include|parse|evaluate)\s*\(\s*['\x22$]|\$(?:class|request|context|util|application|ctx)\.(?:inspect|getClass|class|forName|getServlet|getAttribute)|\$\w+\.getClass\(|<%@\s*(?:include|page|import)\b|@\{\s*(?:var\s|int\s|System|Process|//|\d+\s*[-+*/])|@(?:System|import)\b\s*[.(]|\[#(?:assign|list)\b|<%\s*(?:Process|new\s|import)\b|<c:(?:import|out|set)\b|<jsp:|\$\{(?:pageContext|applicationScope|requestScope|sessionScope|header|cookie|initParam)\b|\{\{\s*(?:\.|(?:printf|call|html|js)\s\s*['\x22(]?%?\w*['\x22]?)\s*\}\}.{0,4}$|\{\{\s*\$?\.(?:System|OsCmd|Env|Exec)\b|\btplx?_\w+\s*\(",
     ),
     shape(
         4,
@@ -65,12 +65,13 @@ pub(super) const SHAPES: &[Shape] = &[
         "lookup of a directory by a logger",
         r"[$%]\{\s*jndi\s*:\s*[\w$\{]+\s*[:\}\{]|\bjndi\s*:\s*(?:ldaps?|rmi|dns|iiop|corba|nis|nds|https?|\$\{)|\$\{(?:\S*j\S*n\S*d\S*i\S*:\s*\S*//)",
     ),
+    shape(2, Payload, "lookup of the environment", r"\$\{env:[A-Z_]+\}"),
     shape(4, Payload, "lookup of a secret", r"\$\{env:\w*(?:AWS|SECRET|KEY|TOKEN|PASS)\w*\}|\$\{(?:sys|java):\w"),
     shape(
         3,
         Payload,
         "lookup that makes a letter or tells",
-        r"\$\{(?:lower|upper|sys|ctx|main|java|bundle|k8s|docker|web|spring|event|marker|sd|date|log4j|base64|script|dns|url|file|const|properties|xml):[^}\s]|\$\{env:[A-Z_]+(?::-.?)?\}|\$\{[^}$]*:-[^}]?\}|\$\{\s*\$\{|\$\{script:javascript",
+        r"\$\{(?:lower|upper|sys|ctx|main|java|bundle|k8s|docker|web|spring|event|marker|sd|date|log4j|base64|script|dns|url|file|const|properties|xml):[^}\s]|\$\{env:[A-Z_]+:-.?\}|\$\{[^}$]*:-[^}]?\}|\$\{\s*\$\{|\$\{script:javascript",
     ),
     shape(
         4,

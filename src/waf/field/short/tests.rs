@@ -1,7 +1,9 @@
-//! Rates over four lists: text and attacks that the shapes were developed on, and more of both, written later to see how
+//! Rates over five lists: text and attacks that the shapes were developed on, and more of both, written later to see how
 //! the shapes generalise. At first sight the later attacks were found at 96 % and 94 %, and of the later texts, chosen
 //! to be hard, some 5 % were called attacks; what a class of them had in common was then mended, so these are no longer
-//! unseen. In the lists ␍, ␊ and ␀ stand for control characters.
+//! unseen. `ordinary_code.txt` is what people write when code is the subject: error messages, statements and command
+//! lines told; 42 of the 659 lines written for it were left out, for they act where they stand. In the lists ␍, ␊ and ␀
+//! stand for control characters.
 
 use super::ladder::{FACTOR, Ladder};
 use super::shape::Sets;
@@ -15,6 +17,7 @@ mod told;
 
 const ORDINARY: &str = include_str!("tests/ordinary.txt");
 const ORDINARY_LATER: &str = include_str!("tests/ordinary_later.txt");
+const ORDINARY_CODE: &str = include_str!("tests/ordinary_code.txt");
 const ATTACKS: &str = include_str!("tests/attacks.txt");
 const ATTACKS_LATER: &str = include_str!("tests/attacks_later.txt");
 
@@ -51,7 +54,7 @@ fn per_mille(values: &[Vec<u8>], verdict: Verdict) -> usize {
 
 #[test]
 fn ordinary_text_passes() {
-    for (list, attack, doubtful) in [(ORDINARY, 0, 15), (ORDINARY_LATER, 5, 40)] {
+    for (list, attack, doubtful) in [(ORDINARY, 0, 15), (ORDINARY_LATER, 5, 40), (ORDINARY_CODE, 0, 10)] {
         let verdicts: Vec<_> = list.lines().map(|line| read_line(&unmark(line)).verdict).collect();
         let rate = |of| verdicts.iter().filter(|verdict| **verdict == of).count() * 1000 / verdicts.len();
         let rates = (rate(Verdict::Attack), rate(Verdict::Doubtful));

@@ -9,6 +9,10 @@ use std::sync::LazyLock;
 /// `/* */` becomes a blank or nothing; of `/*!50000 word*/` the word stays, as MySQL runs it.
 pub(in crate::field::short) fn comments(text: &[u8], blank: bool) -> Option<Vec<u8>> {
     let mut at = memmem::find(text, b"/*")?;
+    // `/var/log/*.log`: files by their ending, and nothing that a comment ends in.
+    if text.get(at + 2) == Some(&b'.') && memmem::find(text, b"*/").is_none() {
+        return None;
+    }
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     loop {

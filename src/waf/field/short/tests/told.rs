@@ -65,6 +65,52 @@ fn what_stands_behind_a_title_is_sent() {
     }
 }
 
+/// What has to stand by itself to act, told in a sentence; and what acts wherever it stands, or ends what is before it.
+#[test]
+fn words_around_code() {
+    for (line, verdict) in [
+        ("../../../etc/passwd in the access log", Verdict::Ordinary),
+        ("cat /etc/passwd is world-readable, fine?", Verdict::Ordinary),
+        ("os.system(\"ls\") vs subprocess", Verdict::Ordinary),
+        ("http://169.254.169.254 is blocked by the filter", Verdict::Ordinary),
+        ("!!python/object error from PyYAML", Verdict::Ordinary),
+        ("../../../etc/passwd", Verdict::Attack),
+        ("cmd /c whoami", Verdict::Attack),
+        ("Weekly report; cat /etc/passwd", Verdict::Attack),
+        ("Weekly report <script>alert(1)</script> of the team", Verdict::Attack),
+        ("In the list <img src=x onerror=alert(1)> is shown as text", Verdict::Attack),
+        ("In the list `<img src=x onerror=alert(1)>` is shown as text", Verdict::Ordinary),
+        ("Why is ${jndi:ldap://x.example/a} in our logs?", Verdict::Doubtful),
+        ("It is {{ ''.__class__.__mro__ }} that we see in the page", Verdict::Attack),
+    ] {
+        assert_eq!(read_line(line.as_bytes()).verdict, verdict, "{line}: {:?}", read_line(line.as_bytes()));
+    }
+}
+
+/// A text that begins as a command line, a statement or a path has nothing to break out of.
+#[test]
+fn openings() {
+    for (line, verdict) in [
+        ("df -h; du -sh *", Verdict::Ordinary),
+        ("x; df -h", Verdict::Attack),
+        ("ls; cat /etc/shadow", Verdict::Attack),
+        ("select a.id from a union select b.id from b", Verdict::Ordinary),
+        ("1 union select b.id from b--", Verdict::Attack),
+        ("select sleep(5)", Verdict::Attack),
+        ("//a[text()='Next'] | //a[@rel='next']", Verdict::Ordinary),
+        ("x'] | //a[@rel='next", Verdict::Attack),
+        ("The boss' order by Friday", Verdict::Ordinary),
+        ("users' order by 1--", Verdict::Attack),
+        ("users' or 1=1--", Verdict::Attack),
+        ("Unexpected token '<', \"<!DOCTYPE \"... is not valid JSON", Verdict::Ordinary),
+        ("<a href=\"javascript:void(0)\"> replaced by a button", Verdict::Ordinary),
+        ("<a href=\"javascript:void(0);alert(1)\">", Verdict::Attack),
+        ("docker ps --format '{{.Names}}'", Verdict::Ordinary),
+    ] {
+        assert_eq!(read_line(line.as_bytes()).verdict, verdict, "{line}: {:?}", read_line(line.as_bytes()));
+    }
+}
+
 /// What looks like a quotation and is the end of a string, or what a command runs.
 #[test]
 fn quotes_of_programs_are_no_quotations() {
