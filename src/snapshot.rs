@@ -17,7 +17,7 @@ use crate::fault::Fault;
 use crate::inspect::Inspect;
 use crate::limit::{Limits, Load};
 use crate::policy::field::{self, FieldPolicy};
-use crate::policy::{Policy, RouteSettings, SplitBy};
+use crate::policy::{Policy, ResponseFields, RouteSettings, SplitBy};
 use crate::reputation::Reputation;
 use crate::request::{HeadLimits, RequestModel};
 use crate::telemetry::{LimitMetrics, Metrics, RouteMetrics, RuleMetrics};
@@ -64,6 +64,8 @@ pub struct Snapshot {
     /// How each listener meets its clients, in the configuration's order.
     listeners: Vec<Arc<Listener>>,
     pub(crate) tickets: Arc<Tickets>,
+    /// What all responses say.
+    pub said: ResponseFields,
     /// Trusted hops.
     pub clients: Clients,
     /// API keys.
@@ -195,10 +197,11 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
             faults.push(Fault::key("policy.files", what, "set waf.enabled = true, or remove the files"));
         }
     }
-    let tls = certificates.zip(tickets).zip(listeners);
+    let said = keep(&mut faults, "response", ResponseFields::build(&document.response));
+    let tls = certificates.zip(tickets).zip(listeners).zip(said);
     match (tls, clients, users, forwarding, reputation, limits, policy, inspect, cache, pools.zip(traffic)) {
         (
-            Some(((certificates, tickets), listeners)),
+            Some((((certificates, tickets), listeners), said)),
             Some(clients),
             Some(users),
             Some(forwarding),
@@ -235,6 +238,7 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
                 },
                 listeners,
                 tickets,
+                said,
                 clients,
                 users,
                 forwarding,

@@ -32,6 +32,8 @@ pub struct Document {
     pub limits: limit::Settings,
     /// When requests are refused for the sake of the others.
     pub overload: limit::LoadSettings,
+    /// What all responses say.
+    pub response: policy::ResponseSettings,
     /// Routes; the longest path that matches decides, in whatever order they stand.
     pub route: Vec<policy::RouteSettings>,
     /// What the fields of requests are for.

@@ -5,7 +5,7 @@
 //! judged.
 
 use super::session::ReplayBody;
-use crate::facts::UserKey;
+use crate::facts::{Scheme, UserKey};
 use crate::gate::Exchange;
 use crate::request::hop;
 use bytes::Bytes;
@@ -224,6 +224,15 @@ pub(super) fn decorate(head: &mut ResponseHeader, x: &Exchange, cookie: Option<&
     if let Some(quota) = &x.quota {
         for (name, value) in super::respond::quota_fields(quota) {
             head.insert_header(name, value)?;
+        }
+    }
+    let said = &x.snapshot.said;
+    if !said.is_empty() {
+        for name in said.removed() {
+            head.remove_header(name);
+        }
+        for (name, value) in said.set(x.connection.scheme == Scheme::Https) {
+            head.insert_header(name.clone(), value.clone())?;
         }
     }
     if x.version() == Version::HTTP_10 && head.headers.contains_key(header::TRANSFER_ENCODING) {

@@ -10,9 +10,11 @@
 
 pub mod field;
 pub mod openapi;
+mod response;
 mod route;
 mod settings;
 
+pub use response::{ResponseFields, ResponseSettings};
 pub use route::{MirrorSettings, Route, RouteSettings, SplitBy, SplitSettings};
 pub use settings::Settings;
 
