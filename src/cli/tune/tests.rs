@@ -129,6 +129,17 @@ fn requests_refused_for_two_fields_need_both_changes_or_get_none() {
     assert!(tuned_one.unsolved[0].contains("refused for other fields too"), "{:?}", tuned_one.unsolved);
 }
 
+/// Attack values prove nothing in a request that is refused for another field whatever stands in this one.
+#[test]
+fn attacks_are_put_into_a_request_that_nothing_else_refuses() {
+    let code = "/items?n=def+f(x):%0A++return+(x);%0A%23+a+program+of+some+words%0Aprint(f(1))";
+    let mut events = vec![event("192.0.2.9", &format!("{code}&q=evil"), &[(1, "q", "evil")], &["n"])];
+    events.extend((1..=3).map(|n| event(&format!("192.0.2.{n}"), code, &[], &["n"])));
+    let tuned = tuned(&events, &[]);
+    let free = tuned.proposals.iter().find(|said| said.contains("query n: free(64KiB) removes 3")).unwrap();
+    assert!(!free.contains("loses 0 of"), "{free}");
+}
+
 #[test]
 fn what_loses_detections_in_other_fields_is_told() {
     let dir = TempDir::new().unwrap();

@@ -35,8 +35,10 @@ impl Opening {
         }
         if let [b'/', rest @ ..] = text.strip_prefix(b"xpath=").unwrap_or(text) {
             let rest = rest.strip_prefix(b"/").unwrap_or(rest);
-            let step = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)).count();
-            let is_path = step > 0 && rest.get(step) == Some(&b'[') || rest.starts_with(b"*[@");
+            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+            let steps = rest.iter().take_while(|byte| is_name(byte) || **byte == b'/').count();
+            let is_path = rest.first().is_some_and(is_name) && rest.get(steps) == Some(&b'[');
+            let is_path = is_path || rest.starts_with(b"*[@");
             return if is_path { Self::Path } else { Self::Any };
         }
         let Some(first) = prose::first_word(text) else { return Self::Any };

@@ -2,8 +2,8 @@
 //! the shapes generalise. At first sight the later attacks were found at 96 % and 94 %, and of the later texts, chosen
 //! to be hard, some 5 % were called attacks; what a class of them had in common was then mended, so these are no longer
 //! unseen. `ordinary_code.txt` is what people write when code is the subject: error messages, statements and command
-//! lines told; 42 of the 659 lines written for it were left out, for they act where they stand. In the lists ␍, ␊ and ␀
-//! stand for control characters.
+//! lines told, written in three turns of which the last two (323 lines) were refused at 2 % and 1 % at first sight; of all
+//! 982 lines 44 were left out, for they act where they stand. In the lists ␍, ␊ and ␀ stand for control characters.
 
 use super::ladder::{FACTOR, Ladder};
 use super::shape::Sets;

@@ -98,6 +98,7 @@ fn openings() {
         ("1 union select b.id from b--", Verdict::Attack),
         ("select sleep(5)", Verdict::Attack),
         ("//a[text()='Next'] | //a[@rel='next']", Verdict::Ordinary),
+        ("//table/tr[td[1]='x']/td[2]", Verdict::Ordinary),
         ("x'] | //a[@rel='next", Verdict::Attack),
         ("The boss' order by Friday", Verdict::Ordinary),
         ("users' order by 1--", Verdict::Attack),
