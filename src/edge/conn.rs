@@ -26,8 +26,10 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-/// Write buffer of one connection, in bytes: the largest TLS record (RFC 8446 section 5.1).
-const BUFFER: usize = 16 * 1024;
+/// Write buffer of one connection, in bytes: the largest TLS record (RFC 8446 section 5.1), and a frame's header.
+pub(super) const BUFFER: usize = 16 * 1024 + 64;
+/// What is written at once when nothing waits before it: from here on copying costs more than it saves.
+const DIRECT: usize = 4 * 1024;
 /// What is kept allocated after a flush.
 const KEEP: usize = 4 * 1024;
 
@@ -180,7 +182,10 @@ impl AsyncWrite for Conn {
         if this.out.len() + data.len() > BUFFER {
             ready!(this.poll_drain(cx))?;
         }
-        let taken = if data.len() < BUFFER {
+        let taken = if !this.out.is_empty() || data.len() < DIRECT {
+            if this.out.capacity() == 0 {
+                this.out.reserve(data.len().max(KEEP / 2));
+            }
             this.out.extend_from_slice(data);
             data.len()
         } else {

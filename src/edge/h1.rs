@@ -4,16 +4,18 @@
 //! head that is refused is still shown to the phase-1 rules and recorded. Between requests only this small future and
 //! the connection's own state are alive. Pipelined requests are answered one after the other (RFC 9112 section 9.3.2).
 
+use super::bodiless::Bodiless;
 use super::conn::Conn;
+use super::downstream::{self, Downstream};
 use super::relay::Stalls;
 use super::serve::{self, Arrived, LINGER};
 use super::{Edge, respond};
 use crate::facts::Connection;
-use crate::request::wire::{self, Malformed};
+use crate::request::head;
+use crate::request::wire::{self, Body, Malformed};
 use crate::verdict::Reason;
 use bytes::{Bytes, BytesMut};
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,26 +74,33 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
         let upgrade = framing.upgrade.is_some();
         // What follows an upgrade's head belongs to the tunnel, not to a next request.
         let early = if upgrade { buffer.split_off(head).freeze() } else { Bytes::new() };
-        let raw = Bytes::copy_from_slice(buffer.get(framing.start..head).unwrap_or_default());
-        let mut session = Box::new(ServerSession::new_http1(stream));
-        session.set_keepalive(Some(0));
-        session.set_pipelining_enabled(true);
-        session.set_pipelined_prefix(buffer.split());
-        match session.read_request().await {
-            Ok(true) => {}
-            // The strict check lets nothing through that the base refuses, bar its own limits.
-            Ok(false) | Err(_) => {
-                let malformed = Malformed { reason: Reason::Malformed, what: "refused by the parser", at: 0 };
-                if let Some(stream) = into_stream(session) {
-                    Box::pin(refuse(&edge, stream, &facts, &raw, malformed)).await;
+        let raw = buffer.split_to(head).freeze().slice(framing.start..);
+        let bodiless = matches!(framing.body, Body::None | Body::Length(0)) && !upgrade;
+        let read = if bodiless {
+            match head::request(&raw) {
+                Some(head) => {
+                    let ahead = std::mem::take(&mut buffer);
+                    let mut session = Bodiless::new(stream, head, raw.clone(), ahead, framing.keep_alive);
+                    if last {
+                        session.last();
+                    }
+                    Ok(Downstream::Bodiless(Box::new(session)))
                 }
-                return;
+                None => Err(stream),
             }
-        }
-        if last {
-            // Not before: reading a head sets it anew.
-            session.set_keepalive(None);
-        }
+        } else {
+            let session = downstream::base(stream, &raw, &buffer, framing.keep_alive && !last).await;
+            buffer.clear();
+            session.map(Downstream::Base)
+        };
+        let session = match read {
+            Ok(session) => session,
+            // The strict check lets nothing through that is refused here, bar limits of the parsers.
+            Err(stream) => {
+                let malformed = Malformed { reason: Reason::Malformed, what: "refused by the parser", at: 0 };
+                return Box::pin(refuse(&edge, stream, &facts, &raw, malformed)).await;
+            }
+        };
         let arrived = Arrived {
             session,
             raw: Some(raw),
@@ -103,29 +112,13 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
             stalls: stalls.clone(),
         };
         match Box::pin(serve::serve(&edge, &facts, arrived)).await {
-            serve::After::Reuse(reusable) => {
-                let (next, prefix) = reusable.into_parts();
-                stream = next;
-                buffer = prefix.unwrap_or_default();
-            }
-            serve::After::Linger(session) => {
-                if let Some(stream) = into_stream(session) {
-                    Box::pin(linger(stream)).await;
-                }
-                return;
-            }
+            serve::After::Reuse(next, ahead) => (stream, buffer) = (next, ahead),
+            serve::After::Linger(stream) => return Box::pin(linger(stream)).await,
             serve::After::Close | serve::After::Done => return,
         }
     }
     // Tell the client in TLS terms that this end was meant (RFC 8446 section 6.1).
     let _ = AsyncWriteExt::shutdown(&mut stream).await;
-}
-
-fn into_stream(session: Box<ServerSession>) -> Option<Stream> {
-    match *session {
-        ServerSession::H1(h1) => Some(h1.into_inner()),
-        _ => None,
-    }
 }
 
 /// Reads until the buffer holds a whole head. The wait for its first byte is bounded by the keep-alive limit, from
@@ -170,7 +163,7 @@ async fn read_head(
             return Head::Bad(wire::too_large(buffer, &limits));
         }
         seen = buffer.len();
-        buffer.reserve(4 * 1024);
+        buffer.reserve(seen.max(1024));
         match timeout_at(deadline, stream.read_buf(buffer)).await {
             Ok(Ok(n)) if n > 0 => {}
             Ok(_) => return Head::Quiet,

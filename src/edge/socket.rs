@@ -46,6 +46,17 @@ struct Stretch {
 /// Least room made for reading ahead, in bytes: most of what begins a connection fits.
 const AHEAD: usize = 1024;
 
+/// Most bytes that the kernel takes of what its client's window has no room for. Enough that a connection is never idle
+/// between two of our writes; what is on its way does not count.
+const UNSENT: u32 = 128 * 1024;
+
+/// Has the kernel take no more for a client than it can soon send (`TCP_NOTSENT_LOWAT`). Else it takes megabytes for one
+/// who does not read: we would have to encrypt them first, and would wait the longer for room the slower the client is.
+pub(super) fn bound_unsent(stream: &TcpStream) {
+    // A system without it serves all the same.
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+}
+
 impl Socket {
     /// Writes to `stream` fail with [`io::ErrorKind::TimedOut`] once the client took nothing for `patience`, or less than
     /// `least` bytes a second for longer.
