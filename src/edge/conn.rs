@@ -93,6 +93,8 @@ pub(crate) struct Conn {
     written: usize,
     framing: Framing,
     frames: Option<Box<FrameBudget>>,
+    /// HTTP/2: what is to be flushed waits for the streams that have something to say at the same time.
+    gathers: bool,
 }
 
 impl Conn {
@@ -105,7 +107,7 @@ impl Conn {
     }
 
     fn new(io: Io) -> Self {
-        Self { io, out: Vec::new(), written: 0, framing: Framing::default(), frames: None }
+        Self { io, out: Vec::new(), written: 0, framing: Framing::default(), frames: None, gathers: false }
     }
 
     /// Counts the HTTP/2 frames that are read.
@@ -142,7 +144,8 @@ impl Conn {
 impl AsyncRead for Conn {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.out.is_empty() {
+        // HTTP/2 flushes by itself, and not before all streams have had their say.
+        if !this.out.is_empty() && this.frames.is_none() {
             // A peer that stops reading must not stop us from noticing that it went away, so a pending write is no
             // reason not to read.
             match this.poll_drain(cx) {
@@ -201,7 +204,13 @@ impl AsyncWrite for Conn {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.frames.is_some() && !self.out.is_empty() && !std::mem::replace(&mut self.gathers, true) {
+            // The other tasks that are ready run first: what their streams add leaves in the same record and call.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         ready!(self.poll_drain(cx))?;
+        self.gathers = false;
         match &mut self.io {
             Io::Plain(s) => Pin::new(s).poll_flush(cx),
             Io::Tls(s) => Pin::new(s).poll_flush(cx),

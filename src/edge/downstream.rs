@@ -139,7 +139,7 @@ impl Downstream {
     pub(super) async fn read_body(&mut self) -> pingora_error::Result<Option<Bytes>> {
         match self {
             Self::Bodiless(_) => Ok(None),
-            Self::Base(session) => session.read_request_body().await,
+            Self::Base(session) => Box::pin(session.read_request_body()).await,
         }
     }
 
@@ -150,7 +150,7 @@ impl Downstream {
     pub(super) async fn proceed(&mut self) -> pingora_error::Result<()> {
         match self {
             Self::Bodiless(_) => Ok(()),
-            Self::Base(session) => session.write_continue_response().await,
+            Self::Base(session) => Box::pin(session.write_continue_response()).await,
         }
     }
 
@@ -217,7 +217,7 @@ impl Downstream {
         match self {
             Self::Bodiless(session) => session.finish().await.map_err(left),
             Self::Base(session) => {
-                let reusable = session.finish().await?.map(|reusable| reusable.into_parts());
+                let reusable = Box::pin(session.finish()).await?.map(|reusable| reusable.into_parts());
                 Ok(reusable.map(|(stream, ahead)| (stream, ahead.unwrap_or_default())))
             }
         }

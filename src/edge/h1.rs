@@ -7,6 +7,7 @@
 use super::bodiless::Bodiless;
 use super::conn::Conn;
 use super::downstream::{self, Downstream};
+use super::limit::Limit;
 use super::relay::Stalls;
 use super::serve::{self, Arrived, LINGER};
 use super::{Edge, respond};
@@ -16,11 +17,13 @@ use crate::request::wire::{self, Body, Malformed};
 use crate::verdict::Reason;
 use bytes::{Bytes, BytesMut};
 use pingora_core::protocols::Stream;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Read at a time while waiting for a request, in bytes; lives in the future of an idle connection.
 const FIRST_READ: usize = 256;
@@ -43,12 +46,18 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
     let mut stream: Stream = Box::new(conn);
     let mut buffer = BytesMut::new();
     let mut stop = edge.stop.clone();
+    let stop = pin!(async move {
+        // An error is a sender that is gone, which means the same.
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    // Both are made once: most of the requests on a connection are neither its last nor late.
+    let mut wait = Wait { stop, stopping: false, limit: Limit::default() };
     let born = Instant::now();
     let stalls = Arc::<Stalls>::default();
     let mut requests = 0_u64;
     loop {
         let since = Instant::now();
-        let head = match read_head(&edge, &mut stop, &mut stream, &mut buffer, (born, since)).await {
+        let head = match read_head(&edge, &mut wait, &mut stream, &mut buffer, (born, since)).await {
             Head::Whole(length) => length,
             Head::Quiet => break,
             Head::Bad(malformed) => return Box::pin(refuse(&edge, stream, &facts, &buffer, malformed)).await,
@@ -58,7 +67,7 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
         let checked = wire::check(buffer.get(..head).unwrap_or_default(), &snapshot.head_limits);
         let (age, most) =
             (snapshot.times.connection_age.0, snapshot.config.document.server.max_requests_per_connection);
-        let last = requests == most || (!age.is_zero() && born.elapsed() >= age);
+        let last = requests == most || (!age.is_zero() && since - born >= age);
         drop(snapshot);
         let checked = checked.and_then(|framing| {
             guard.expect(framing.body, buffer.get(head..).unwrap_or_default())?;
@@ -121,11 +130,42 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
     let _ = AsyncWriteExt::shutdown(&mut stream).await;
 }
 
+/// What ends the wait for a next request.
+struct Wait<'a, F> {
+    /// Ends when a drain begins.
+    stop: Pin<&'a mut F>,
+    stopping: bool,
+    limit: Limit,
+}
+
+impl<F: Future<Output = ()>> Wait<'_, F> {
+    /// Reads the first bytes of a request; `false` if none came for `idle`, or, while the gate stops, for [`RECENT`], or
+    /// the client left.
+    async fn first(&mut self, stream: &mut Stream, buffer: &mut BytesMut, since: Instant, idle: Duration) -> bool {
+        let mut first = [0; FIRST_READ];
+        let mut read = ReadBuf::new(&mut first);
+        self.limit.set(since + if self.stopping { idle.min(RECENT) } else { idle });
+        let outcome = poll_fn(|cx| {
+            if let Poll::Ready(outcome) = Pin::new(&mut *stream).poll_read(cx, &mut read) {
+                return Poll::Ready(outcome.is_ok());
+            }
+            if !self.stopping && self.stop.as_mut().poll(cx).is_ready() {
+                self.stopping = true;
+                self.limit.set(since + idle.min(RECENT));
+            }
+            self.limit.poll(cx).map(|()| false)
+        });
+        let came = outcome.await && !read.filled().is_empty();
+        buffer.extend_from_slice(read.filled());
+        came
+    }
+}
+
 /// Reads until the buffer holds a whole head. The wait for its first byte is bounded by the keep-alive limit, from
 /// there on by the head's own deadline.
 async fn read_head(
     edge: &Edge,
-    stop: &mut watch::Receiver<bool>,
+    wait: &mut Wait<'_, impl Future<Output = ()>>,
     stream: &mut Stream,
     buffer: &mut BytesMut,
     (born, since): (Instant, Instant),
@@ -133,27 +173,14 @@ async fn read_head(
     let snapshot = edge.gate.current();
     let (mut idle, whole) = (snapshot.times.keepalive.0, snapshot.times.head.0);
     if !snapshot.times.connection_age.0.is_zero() {
-        idle = idle.min(snapshot.times.connection_age.0.saturating_sub(born.elapsed()));
+        idle = idle.min(snapshot.times.connection_age.0.saturating_sub(since - born));
     }
     let limits = snapshot.head_limits.clone();
     drop(snapshot);
-    if buffer.is_empty() {
-        let mut first = [0; FIRST_READ];
-        let read = tokio::select! {
-            biased;
-            read = timeout(idle, stream.read(&mut first)) => read,
-            () = async {
-                // An error is a sender that is gone, which means the same.
-                let _ = stop.wait_for(|stop| *stop).await;
-                sleep_until(since + RECENT).await;
-            } => return Head::Quiet,
-        };
-        match read {
-            Ok(Ok(n)) if n > 0 => buffer.extend_from_slice(first.get(..n).unwrap_or_default()),
-            _ => return Head::Quiet,
-        }
+    if buffer.is_empty() && !wait.first(stream, buffer, since, idle).await {
+        return Head::Quiet;
     }
-    let deadline = Instant::now() + whole;
+    let mut deadline = None;
     let mut seen = 0;
     loop {
         if let Some(end) = wire::find_end(buffer, seen) {
@@ -164,6 +191,7 @@ async fn read_head(
         }
         seen = buffer.len();
         buffer.reserve(seen.max(1024));
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + whole);
         match timeout_at(deadline, stream.read_buf(buffer)).await {
             Ok(Ok(n)) if n > 0 => {}
             Ok(_) => return Head::Quiet,

@@ -12,7 +12,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::time::timeout;
 
 /// Connections kept to all replicas together.
 const KEPT: usize = 1024;
@@ -41,7 +40,7 @@ pub(super) enum AskError {
 /// The connections that are kept. Any number of exchanges may take and keep at once.
 #[derive(Default)]
 pub(super) struct KeptLinks {
-    by_address: DashMap<SocketAddr, Vec<Link>>,
+    by_address: DashMap<SocketAddr, Vec<Box<Link>>>,
     count: AtomicUsize,
 }
 
@@ -56,21 +55,20 @@ impl KeptLinks {
         request: &Request<Bytes>,
         connect: Duration,
         answer: Duration,
-    ) -> Result<(Link, ResponseHead), AskError> {
-        let mut link = match self.take(address) {
-            Some(link) => link,
-            None => Link::open(address, connect).await?,
+    ) -> Result<(Box<Link>, ResponseHead), AskError> {
+        let now = Instant::now();
+        let (mut link, begun) = match self.take(address, now) {
+            Some(link) => (link, now),
+            // Apart, so that who has a connection keeps no room for it.
+            None => (Box::new(Box::pin(Link::open(address, connect)).await?), Instant::now()),
         };
-        match timeout(answer, link.send(request)).await {
-            Ok(response) => Ok((link, response?)),
-            Err(_) => Err(AskError::Late),
-        }
+        let head = link.send(request, begun + answer).await?;
+        Ok((link, head))
     }
 
     /// The connection used last that still stands.
-    fn take(&self, address: SocketAddr) -> Option<Link> {
+    fn take(&self, address: SocketAddr, now: Instant) -> Option<Box<Link>> {
         let mut links = self.by_address.get_mut(&address)?;
-        let now = Instant::now();
         while let Some(mut link) = links.pop() {
             self.count.fetch_sub(1, Ordering::Relaxed);
             if link.until > now && link.is_free() {
@@ -82,7 +80,7 @@ impl KeptLinks {
     }
 
     /// Keeps a connection whose response was read whole, for at most `idle`.
-    pub(super) fn keep(&self, mut link: Link, idle: Duration) {
+    pub(super) fn keep(&self, mut link: Box<Link>, idle: Duration) {
         if !link.is_free() {
             return;
         }

@@ -8,6 +8,7 @@
 //! dropped; none while the replica is waited for. A head may have [`HEAD`] bytes.
 
 use super::kept::AskError;
+use super::limit::Limit;
 use crate::request::head::{self, ResponseHead};
 use crate::request::wire::Body;
 use bytes::{Buf, Bytes, BytesMut};
@@ -64,6 +65,8 @@ pub(super) struct Link {
     left: Left,
     /// Whether it may serve again once the body has ended.
     keep_alive: bool,
+    /// How long the replica may be silent.
+    limit: Limit,
 }
 
 /// A request on its way out.
@@ -86,7 +89,8 @@ impl Link {
         };
         stream.set_nodelay(true).map_err(AskError::Connect)?;
         let (read, until) = (BytesMut::new(), Instant::now());
-        Ok(Self { stream, address, reused: false, until, read, left: Left::Done, keep_alive: true })
+        let limit = Limit::default();
+        Ok(Self { stream, address, reused: false, until, read, left: Left::Done, keep_alive: true, limit })
     }
 
     /// Where it leads.
@@ -109,12 +113,20 @@ impl Link {
     /// Sends a request, and reads the head of the response.
     ///
     /// # Errors
-    /// [`AskError::Broken`].
-    pub(super) async fn send(&mut self, request: &Request<Bytes>) -> Result<ResponseHead, AskError> {
+    /// [`AskError`]: `Broken`, or `Late` when there was none until then.
+    pub(super) async fn send(&mut self, request: &Request<Bytes>, until: Instant) -> Result<ResponseHead, AskError> {
         let mut out = Out::new(request);
         self.keep_alive = true;
-        let answer = std::future::poll_fn(|cx| self.exchange(cx, &mut out)).await;
-        let head = answer.map_err(|error| AskError::Broken { error, reused: self.reused, unsent: !out.begun })?;
+        self.limit.set(until.into());
+        let answer = std::future::poll_fn(|cx| match self.exchange(cx, &mut out) {
+            Poll::Pending => self.limit.poll(cx).map(|()| None),
+            ready => ready.map(Some),
+        });
+        let head = answer.await.ok_or(AskError::Late)?.map_err(|error| AskError::Broken {
+            error,
+            reused: self.reused,
+            unsent: !out.begun,
+        })?;
         self.keep_alive &= head.keep_alive && out.is_empty();
         let bodiless = request.method() == Method::HEAD
             || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -184,10 +196,18 @@ impl Link {
     /// # Errors
     /// [`AskError`]: `Late` when nothing came for `limit`.
     pub(super) async fn piece(&mut self, limit: Duration) -> Result<Option<Bytes>, AskError> {
-        let reused = self.reused;
-        let next = std::future::poll_fn(|cx| self.poll_piece(cx));
-        let piece = timeout(limit, next).await.map_err(|_| AskError::Late)?;
-        piece.map_err(|error| AskError::Broken { error, reused, unsent: false })
+        let mut waits = false;
+        let piece = std::future::poll_fn(|cx| match self.poll_piece(cx) {
+            Poll::Pending => {
+                if !std::mem::replace(&mut waits, true) {
+                    self.limit.set(tokio::time::Instant::now() + limit);
+                }
+                self.limit.poll(cx).map(|()| None)
+            }
+            ready => ready.map(Some),
+        });
+        let piece = piece.await.ok_or(AskError::Late)?;
+        piece.map_err(|error| AskError::Broken { error, reused: self.reused, unsent: false })
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
@@ -335,8 +355,13 @@ impl Out {
     /// Writes what the replica takes.
     fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) {
         while !self.is_empty() && self.failed.is_none() {
-            let parts = [IoSlice::new(&self.head), IoSlice::new(&self.body)];
-            match Pin::new(&mut *stream).poll_write_vectored(cx, &parts) {
+            let stream = Pin::new(&mut *stream);
+            let written = if self.body.is_empty() {
+                stream.poll_write(cx, &self.head)
+            } else {
+                stream.poll_write_vectored(cx, &[IoSlice::new(&self.head), IoSlice::new(&self.body)])
+            };
+            match written {
                 Poll::Ready(Ok(0)) => self.failed = Some(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(written)) => {
                     self.begun = true;
@@ -374,7 +399,7 @@ mod tests {
         let (mut link, mut replica) = pair().await;
         let mut out = Vec::new();
         let asking = async {
-            let head = link.send(&request(method)).await.map_err(|e| e.to_string())?;
+            let head = link.send(&request(method), Instant::now() + SOON).await.map_err(|e| e.to_string())?;
             while let Some(piece) = link.piece(SOON).await.map_err(|e| e.to_string())? {
                 assert!(!piece.is_empty() && piece.len() <= PIECE);
                 out.extend_from_slice(&piece);
@@ -454,7 +479,7 @@ mod tests {
             replica.write_all(b"HTTP/1.1 413 No\r\ncontent-length: 0\r\n\r\n").await.unwrap();
             replica
         });
-        let head = tokio::time::timeout(SOON, link.send(&large)).await.unwrap().unwrap();
+        let head = tokio::time::timeout(SOON, link.send(&large, Instant::now() + SOON)).await.unwrap().unwrap();
         assert_eq!(head.status.as_u16(), 413);
         assert!(link.is_done() && !link.is_free(), "half a request has been sent");
         drop(answering.await.unwrap());
@@ -471,7 +496,7 @@ mod tests {
             replica.write_all(&body).await.unwrap();
             replica
         });
-        link.send(&request("GET")).await.unwrap();
+        link.send(&request("GET"), Instant::now() + SOON).await.unwrap();
         let mut read = 0;
         while read < 10 * PIECE {
             let piece = link.piece(SOON).await.unwrap().unwrap();

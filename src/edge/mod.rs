@@ -22,6 +22,7 @@ mod h1;
 mod h2;
 mod hooks;
 mod kept;
+mod limit;
 mod link;
 mod listen;
 mod mirror;

@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 
 /// A replica's answer, and the connection on which its body comes.
 struct Asked {
-    link: Link,
+    link: Box<Link>,
     head: ResponseHead,
     /// Kept until the body has ended.
     lease: Lease,
@@ -144,7 +144,7 @@ pub(super) async fn relay(
             Err(Cut::Replica(e)) => {
                 let late = matches!(e, AskError::Late);
                 if !late {
-                    told(&mut lease, Outcome::Broken, ReplicaOutcome::BrokeOff);
+                    told(&mut lease, Outcome::Broken, ReplicaOutcome::BrokeOff, Instant::now());
                 }
                 // What the rules still hold back nobody has seen.
                 let idempotent = session.method().is_idempotent();
@@ -180,8 +180,8 @@ impl Attempts {
 }
 
 /// Tells the balancer, and counts.
-fn told(lease: &mut Lease, outcome: Outcome, counted: ReplicaOutcome) {
-    lease.report(outcome, Instant::now());
+fn told(lease: &mut Lease, outcome: Outcome, counted: ReplicaOutcome, now: Instant) {
+    lease.report(outcome, now);
     lease.replica().meter().count(counted);
 }
 
@@ -223,10 +223,10 @@ async fn ask(
         };
         let error = match asked {
             Ok((link, head)) => {
-                let (status, latency) = (head.status, asked_at.elapsed());
-                x.spent.upstream = Some(attempts.begun.elapsed());
-                let outcome = Outcome::Answered { status: status.as_u16(), latency };
-                told(&mut lease, outcome, ReplicaOutcome::of(status));
+                let (status, now) = (head.status, Instant::now());
+                x.spent.upstream = Some(now - attempts.begun);
+                let outcome = Outcome::Answered { status: status.as_u16(), latency: now - asked_at };
+                told(&mut lease, outcome, ReplicaOutcome::of(status), now);
                 let elsewhere = idempotent && lease.pool().settings().retry.statuses.has(status.as_u16());
                 if elsewhere && lease.pool().may_leave(attempts.count - 1, &attempts.tried, &replica) {
                     // Not this answer, as long as another replica may have a better one.
@@ -241,20 +241,21 @@ async fn ask(
             Err(error) => error,
         };
         let others = lease.pool().may_leave(0, &attempts.tried, &replica);
+        let now = Instant::now();
         let (may, leave) = match &error {
             AskError::Connect(_) => {
-                told(&mut lease, Outcome::ConnectFailed, ReplicaOutcome::ConnectFailed);
+                told(&mut lease, Outcome::ConnectFailed, ReplicaOutcome::ConnectFailed, now);
                 (true, true)
             }
             AskError::Late => {
-                let after = asked_at.elapsed();
-                told(&mut lease, Outcome::TimedOut { after }, ReplicaOutcome::TimedOut);
+                let after = now - asked_at;
+                told(&mut lease, Outcome::TimedOut { after }, ReplicaOutcome::TimedOut, now);
                 (patience.short || patience.others && !replica.is_alive(), true)
             }
             AskError::Broken { reused, unsent, .. } => {
                 // A kept connection that broke says nothing about its replica, but the others may be as old.
                 let outcome = if *reused { Outcome::Stale } else { Outcome::Broken };
-                told(&mut lease, outcome, ReplicaOutcome::BrokeOff);
+                told(&mut lease, outcome, ReplicaOutcome::BrokeOff, now);
                 (idempotent || *unsent, !reused || others)
             }
         };

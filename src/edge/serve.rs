@@ -26,9 +26,10 @@ use pingora_core::apps::HttpServerApp as _;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::{Error, ErrorType};
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
@@ -87,15 +88,15 @@ pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrive
     if fault.is_none()
         && let Some(token) = challenge(edge, &x)
     {
-        let answer = edge.gate.kept().challenges.answer(token).await;
-        return answer_challenge(edge, session, x, answer).await;
+        let answer = Box::pin(edge.gate.kept().challenges.answer(token)).await;
+        return Box::pin(answer_challenge(edge, session, x, answer)).await;
     }
     let read = match fault {
         Some(fault) => Err(fault.into()),
         None => read_head(&x, &session),
     };
     if let Some(port) = connection.redirect_to {
-        return redirect(edge, session, x, read, port).await;
+        return Box::pin(redirect(edge, session, x, read, port)).await;
     }
     let mut body = SessionBody { session: &mut session, framing: framing.clone(), waits: expects_continue };
     let admitted = match gate::admit(edge.gate.kept(), &mut x, read, &mut body).await {
@@ -190,7 +191,17 @@ pub(super) fn refuse_head(
     answer
 }
 
-pub(super) async fn refuse(edge: &Edge, mut session: Downstream, mut x: Box<Exchange>, refusal: Refusal) -> After {
+/// Answers a refused request. Apart from the way of those that pass, which keep no room for it.
+pub(super) fn refuse(
+    edge: &Edge,
+    session: Downstream,
+    x: Box<Exchange>,
+    refusal: Refusal,
+) -> Pin<Box<dyn Future<Output = After> + Send + '_>> {
+    Box::pin(answer_refused(edge, session, x, refusal))
+}
+
+async fn answer_refused(edge: &Edge, mut session: Downstream, mut x: Box<Exchange>, refusal: Refusal) -> After {
     if refusal.reason == Reason::Aborted {
         x.refuse(refusal);
         edge.gate.record(x);
@@ -267,7 +278,7 @@ async fn redirect(
     }
 }
 
-/// Hands an admitted exchange to the base's proxy and takes it back.
+/// Has an admitted exchange answered: straight by a replica, or with the base's proxy where the cache has a part.
 async fn proxy(
     edge: &Arc<Edge>,
     mut session: Downstream,
@@ -299,6 +310,18 @@ async fn proxy(
         Ok(head) => head,
         Err(e) => return refuse(edge, session, x, Refusal::new(Reason::Internal, e.to_string())).await,
     };
+    Box::pin(through_base(edge, session, x, (head, body, waits), copy, at_most)).await
+}
+
+/// Hands an admitted exchange to the base's proxy, and takes it back.
+async fn through_base(
+    edge: &Arc<Edge>,
+    mut session: Downstream,
+    mut x: Box<Exchange>,
+    (head, body, waits): (RequestHeader, ReplayBody, bool),
+    copy: Option<Copy>,
+    at_most: Option<u64>,
+) -> After {
     if waits && session.proceed().await.is_err() {
         return refuse(edge, session, x, Refusal::new(Reason::Aborted, "client left before its body")).await;
     }

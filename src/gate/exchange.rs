@@ -53,7 +53,7 @@ pub struct Exchange {
     /// The route it takes; `None` until it is known.
     pub route: Option<Arc<Route>>,
     /// The rules' transaction.
-    pub inspection: Option<Inspection>,
+    pub inspection: Option<Box<Inspection>>,
     /// Whether a candidate of rules judges it too.
     pub shadowed: bool,
     /// Its body, where it is kept for that.
