@@ -26,8 +26,8 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-/// Write buffer of one connection, in bytes: the largest TLS record (RFC 8446 section 5.1), and a frame's header.
-pub(super) const BUFFER: usize = 16 * 1024 + 64;
+/// Write buffer of one connection, in bytes: two of the largest TLS records (RFC 8446 section 5.1).
+pub(super) const BUFFER: usize = 32 * 1024;
 /// What is written at once when nothing waits before it: from here on copying costs more than it saves.
 const DIRECT: usize = 4 * 1024;
 /// What is kept allocated after a flush.

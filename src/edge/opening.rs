@@ -135,8 +135,8 @@ async fn shake(
     }
     let config = terminator.config(resolver);
     let mut stream = TlsAcceptor::from(config).accept(socket).await?;
-    // What TLS has made of a response waits in its client's socket or not at all, but for one record.
-    stream.get_mut().1.set_buffer_limit(Some(conn::BUFFER));
+    // What TLS has made of a response waits in its client's socket, or not at all.
+    stream.get_mut().1.set_buffer_limit(Some(conn::BUFFER + 1024));
     let session = stream.get_ref().1;
     let alpn = match session.alpn_protocol() {
         Some(b"h2") => Some("h2"),
