@@ -7,12 +7,13 @@
 use super::session::ReplayBody;
 use crate::facts::UserKey;
 use crate::gate::Exchange;
+use crate::request::head::ResponseHead;
 use crate::request::hop;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Method, Version};
-use http_body_util::{Empty, Full};
+use http_body_util::Empty;
 use pingora_error::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
@@ -44,7 +45,7 @@ pub(super) fn request(x: &Exchange, body: &ReplayBody) -> Result<RequestHeader> 
 ///
 /// # Errors
 /// As [`request`].
-pub(super) fn straight(x: &Exchange, body: &ReplayBody) -> Result<Option<http::Request<Full<Bytes>>>> {
+pub(super) fn straight(x: &Exchange, body: &ReplayBody) -> Result<Option<http::Request<Bytes>>> {
     let request = x.request.as_ref().ok_or_else(unread)?;
     let target = request.forward_target();
     let Some(path) = PathAndQuery::try_from(target).ok().filter(|path| path.as_str().as_bytes() == target) else {
@@ -54,7 +55,7 @@ pub(super) fn straight(x: &Exchange, body: &ReplayBody) -> Result<Option<http::R
         ReplayBody::Held(bytes) => bytes.clone(),
         ReplayBody::Streaming => Bytes::new(),
     };
-    let mut out = http::Request::new(Full::new(bytes));
+    let mut out = http::Request::new(bytes);
     *out.method_mut() = request.method().clone();
     *out.uri_mut() = Uri::from(path);
     *out.headers_mut() = framed(x, body)?;
@@ -194,6 +195,14 @@ fn trace_of(text: &str) -> Option<(&str, &str)> {
         && hex(flags, 2)
         && (version != "00" || parts.next().is_none());
     valid.then_some((trace, flags))
+}
+
+/// A replica's response head, as the base knows heads.
+pub(super) fn answered(head: ResponseHead) -> ResponseHeader {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = head.status;
+    parts.headers = head.headers;
+    ResponseHeader::from(parts)
 }
 
 /// Takes out of a replica's response what ends at the gate.

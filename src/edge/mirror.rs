@@ -38,6 +38,7 @@ impl Copy {
             ReplayBody::Streaming => true,
         };
         let request = body.filter(fits).and_then(|body| forward::straight(x, body).ok().flatten());
+        let request = request.map(|request| request.map(Full::new));
         Some(Self { key: hash(x.user.to_string().as_bytes()), mirror, request })
     }
 

@@ -9,17 +9,21 @@
 //!                                                → gate::record
 //! ```
 
+mod bodiless;
 mod cache_hooks;
 mod cache_storage;
 mod choose;
 mod conn;
 mod deadline;
+mod downstream;
 mod forward;
 mod frames;
 mod h1;
 mod h2;
 mod hooks;
 mod kept;
+mod limit;
+mod link;
 mod listen;
 mod mirror;
 mod opening;

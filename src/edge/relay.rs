@@ -2,15 +2,17 @@
 //! whose request body, if any, is at hand.
 //!
 //! One task reads a piece of the response, has it judged, and writes it, before it reads the next: what is held of a
-//! response that its client does not take is a few pieces ([`kept::PIECE`]). The order of things is that of `hooks`:
+//! response that its client does not take is one piece ([`super::link::PIECE`]). The order of things is that of `hooks`:
 //! pick a replica, ask, release the head, release the body; and a request is asked once more by the same rules.
 //!
 //! A departure: interim responses (1xx, RFC 9110 section 15.2) end here, for HTTP/1 clients too; for HTTP/2 ones they do in
 //! the base.
 
 use super::choose;
+use super::downstream::Downstream;
 use super::forward;
-use super::kept::{AskError, Link};
+use super::kept::AskError;
+use super::link::Link;
 use super::mirror::Copy;
 use super::serve::{After, finish, refuse};
 use super::session::ReplayBody;
@@ -19,13 +21,11 @@ use crate::audit::Stage;
 use crate::balance::{Lease, Outcome, ReplicaId};
 use crate::cache::status::Status;
 use crate::gate::{self, Exchange, Judging};
+use crate::request::head::ResponseHead;
 use crate::telemetry::ReplicaOutcome;
 use crate::verdict::{Reason, Refusal};
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
-use pingora_core::protocols::http::ServerSession;
+use http::{Method, StatusCode, header};
 use pingora_http::ResponseHeader;
 use std::pin::pin;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ use tokio::sync::Notify;
 
 /// A replica's answer, and the connection on which its body comes.
 struct Asked {
-    link: Link,
-    response: Response<Incoming>,
+    link: Box<Link>,
+    head: ResponseHead,
     /// Kept until the body has ended.
     lease: Lease,
 }
@@ -47,7 +47,7 @@ pub(super) struct Asking {
     /// To write the request from again.
     pub(super) body: ReplayBody,
     /// As it was written first.
-    pub(super) request: Option<http::Request<Full<Bytes>>>,
+    pub(super) request: Option<http::Request<Bytes>>,
     /// What a mirror gets as soon as a replica is asked.
     pub(super) copy: Option<Copy>,
 }
@@ -62,7 +62,7 @@ struct Attempts {
 }
 
 /// Whether a request's body is at hand; there may be none.
-pub(super) fn takes(session: &mut ServerSession, body: &ReplayBody) -> bool {
+pub(super) fn takes(session: &mut Downstream, body: &ReplayBody) -> bool {
     match body {
         ReplayBody::Held(_) => true,
         ReplayBody::Streaming => session.is_body_empty(),
@@ -82,7 +82,7 @@ enum Cut {
 /// Asks a replica, and relays what it says.
 pub(super) async fn relay(
     edge: &Arc<Edge>,
-    mut session: Box<ServerSession>,
+    mut session: Downstream,
     mut x: Box<Exchange>,
     mut asking: Asking,
     cache: Option<Status>,
@@ -95,17 +95,16 @@ pub(super) async fn relay(
             Ok(asked) => asked,
             Err(refusal) => return refuse(edge, session, x, refusal).await,
         };
-        let Asked { mut link, response, mut lease } = asked;
-        let (parts, mut body) = response.into_parts();
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        let Asked { mut link, head, mut lease } = asked;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for it (RFC 9110 section 15.2.2), and what would follow is no HTTP that anything here reads.
             let refusal = Refusal::new(Reason::UpstreamFailed, "101 without a request for an upgrade");
             return refuse(edge, session, x, refusal).await;
         }
-        let mut head = ResponseHeader::from(parts);
+        let mut head = forward::answered(head);
         forward::response(&mut head);
         cache_hooks::invalidate(edge.storage, &x, &head);
-        let bodiless = session.req_header().method == Method::HEAD
+        let bodiless = *session.method() == Method::HEAD
             || matches!(head.status.as_u16(), 204 | 304)
             || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0");
         let judging = match gate::release_head(&mut x, head.status.as_u16(), &head.headers, bodiless) {
@@ -120,7 +119,7 @@ pub(super) async fn relay(
         let status = head.status.as_u16();
         if *edge.stop.borrow() {
             // A drain began while the replica was busy: this response is the connection's last.
-            session.set_keepalive(None);
+            session.last();
         }
         if gate::streams(&x, &head.headers) {
             // It may stay open for hours, and costs next to nothing.
@@ -130,14 +129,13 @@ pub(super) async fn relay(
         let own = x.route.as_ref().and_then(|route| route.response_timeout).unwrap_or_default();
         let (silence, idle) = (settings.read_timeout.0.max(own), settings.idle_timeout.0);
         let mut head = Some(head);
-        let mut source = Source { link: &mut link, body: &mut body, silence, bodiless };
+        let mut source = Source { link: &mut link, silence, bodiless };
         let mut client = Client { edge, session: &mut session, stalls };
         let refusal = match pump(&mut client, &mut x, judging, &mut source, &mut head).await {
             Ok(()) => {
-                drop(body);
                 edge.links.keep(link, idle);
                 x.status = status;
-                x.bytes_out = session.body_bytes_sent() as u64;
+                x.bytes_out = session.sent() as u64;
                 edge.gate.record(x);
                 return finish(session, true, false).await;
             }
@@ -146,10 +144,10 @@ pub(super) async fn relay(
             Err(Cut::Replica(e)) => {
                 let late = matches!(e, AskError::Late);
                 if !late {
-                    told(&mut lease, Outcome::Broken, ReplicaOutcome::BrokeOff);
+                    told(&mut lease, Outcome::Broken, ReplicaOutcome::BrokeOff, Instant::now());
                 }
                 // What the rules still hold back nobody has seen.
-                let idempotent = session.req_header().method.is_idempotent();
+                let idempotent = session.method().is_idempotent();
                 if head.is_some() && !late && idempotent && attempts.again(lease, true) {
                     continue;
                 }
@@ -163,7 +161,7 @@ pub(super) async fn relay(
     };
     // Part of the response has left and cannot be taken back: dropping the session cuts it off.
     x.status = status;
-    x.bytes_out = session.body_bytes_sent() as u64;
+    x.bytes_out = session.sent() as u64;
     x.refuse(refusal);
     edge.gate.record(x);
     After::Close
@@ -182,8 +180,8 @@ impl Attempts {
 }
 
 /// Tells the balancer, and counts.
-fn told(lease: &mut Lease, outcome: Outcome, counted: ReplicaOutcome) {
-    lease.report(outcome, Instant::now());
+fn told(lease: &mut Lease, outcome: Outcome, counted: ReplicaOutcome, now: Instant) {
+    lease.report(outcome, now);
     lease.replica().meter().count(counted);
 }
 
@@ -191,12 +189,12 @@ fn told(lease: &mut Lease, outcome: Outcome, counted: ReplicaOutcome) {
 /// was answered late while another could be asked, and what was answered with a status that is tried elsewhere.
 async fn ask(
     edge: &Edge,
-    session: &mut ServerSession,
+    session: &mut Downstream,
     x: &mut Exchange,
     asking: &mut Asking,
     attempts: &mut Attempts,
 ) -> Result<Asked, Refusal> {
-    let idempotent = session.req_header().method.is_idempotent();
+    let idempotent = session.method().is_idempotent();
     loop {
         x.stage = Stage::Balance;
         let mut lease = choose::acquire(x, attempts.before.take(), &attempts.tried).await?;
@@ -219,16 +217,16 @@ async fn ask(
         let connect = lease.pool().settings().connect_timeout.0;
         let asked = tokio::select! {
             biased;
-            asked = edge.links.ask(replica.address(), request, connect, patience.time) => asked,
-            why = gone(session) => return Err(Refusal::new(Reason::Aborted, why)),
+            asked = edge.links.ask(replica.address(), &request, connect, patience.time) => asked,
+            why = session.gone() => return Err(Refusal::new(Reason::Aborted, why)),
             () = replica.death(), if patience.others => Err(AskError::Late),
         };
         let error = match asked {
-            Ok((link, response)) => {
-                let (status, latency) = (response.status(), asked_at.elapsed());
-                x.spent.upstream = Some(attempts.begun.elapsed());
-                let outcome = Outcome::Answered { status: status.as_u16(), latency };
-                told(&mut lease, outcome, ReplicaOutcome::of(status));
+            Ok((link, head)) => {
+                let (status, now) = (head.status, Instant::now());
+                x.spent.upstream = Some(now - attempts.begun);
+                let outcome = Outcome::Answered { status: status.as_u16(), latency: now - asked_at };
+                told(&mut lease, outcome, ReplicaOutcome::of(status), now);
                 let elsewhere = idempotent && lease.pool().settings().retry.statuses.has(status.as_u16());
                 if elsewhere && lease.pool().may_leave(attempts.count - 1, &attempts.tried, &replica) {
                     // Not this answer, as long as another replica may have a better one.
@@ -238,25 +236,26 @@ async fn ask(
                         continue;
                     }
                 }
-                return Ok(Asked { link, response, lease });
+                return Ok(Asked { link, head, lease });
             }
             Err(error) => error,
         };
         let others = lease.pool().may_leave(0, &attempts.tried, &replica);
+        let now = Instant::now();
         let (may, leave) = match &error {
             AskError::Connect(_) => {
-                told(&mut lease, Outcome::ConnectFailed, ReplicaOutcome::ConnectFailed);
+                told(&mut lease, Outcome::ConnectFailed, ReplicaOutcome::ConnectFailed, now);
                 (true, true)
             }
             AskError::Late => {
-                let after = asked_at.elapsed();
-                told(&mut lease, Outcome::TimedOut { after }, ReplicaOutcome::TimedOut);
+                let after = now - asked_at;
+                told(&mut lease, Outcome::TimedOut { after }, ReplicaOutcome::TimedOut, now);
                 (patience.short || patience.others && !replica.is_alive(), true)
             }
             AskError::Broken { reused, unsent, .. } => {
                 // A kept connection that broke says nothing about its replica, but the others may be as old.
                 let outcome = if *reused { Outcome::Stale } else { Outcome::Broken };
-                told(&mut lease, outcome, ReplicaOutcome::BrokeOff);
+                told(&mut lease, outcome, ReplicaOutcome::BrokeOff, now);
                 (idempotent || *unsent, !reused || others)
             }
         };
@@ -277,7 +276,6 @@ fn failed(e: &AskError) -> Refusal {
 /// Where a response's body comes from.
 struct Source<'a> {
     link: &'a mut Link,
-    body: &'a mut Incoming,
     silence: Duration,
     bodiless: bool,
 }
@@ -327,19 +325,19 @@ impl Drop for Stalled<'_> {
 /// Where a response goes.
 struct Client<'a> {
     edge: &'a Edge,
-    session: &'a mut ServerSession,
+    session: &'a mut Downstream,
     stalls: &'a Stalls,
 }
 
 impl Client<'_> {
     async fn head(&mut self, head: ResponseHeader) -> Result<(), Cut> {
-        self.session.write_response_header(Box::new(head)).await.map_err(|e| Cut::Client(e.to_string()))
+        self.session.head(head).await.map_err(|e| Cut::Client(e.to_string()))
     }
 
     /// Writes a piece of the body. While the client does not take it, it counts as held.
     async fn piece(&mut self, x: &Exchange, piece: Bytes, end: bool) -> Result<(), Cut> {
         let bytes = piece.len() + OVERHEAD;
-        let mut writing = pin!(self.session.write_response_body(piece, end));
+        let mut writing = pin!(self.session.body(piece, end));
         let at_once = std::future::poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await;
         let written = match at_once {
             Poll::Ready(written) => written,
@@ -358,6 +356,9 @@ impl Client<'_> {
 /// What a stalled response holds besides the piece being written, in bytes: a TLS record and the exchange itself.
 const OVERHEAD: usize = 32 * 1024;
 
+/// Bytes moved for one response before the worker thread's other exchanges have their turn: about 100 us.
+const TURN: usize = 128 * 1024;
+
 /// Relays the response; `head` is empty once it has left.
 async fn pump(
     client: &mut Client<'_>,
@@ -366,7 +367,8 @@ async fn pump(
     from: &mut Source<'_>,
     head: &mut Option<ResponseHeader>,
 ) -> Result<(), Cut> {
-    let mut end = from.bodiless || from.body.is_end_stream();
+    let mut end = from.bodiless || from.link.is_done();
+    let mut moved = 0;
     loop {
         if !judging.holds()
             && let Some(head) = head.take()
@@ -380,14 +382,12 @@ async fn pump(
                 biased;
                 next = async {
                     stalls.room().await;
-                    from.link.piece(from.body, from.silence).await
+                    from.link.piece(from.silence).await
                 } => next.map_err(Cut::Replica)?,
-                why = gone(client.session) => return Err(Cut::Client(why)),
+                why = client.session.gone() => return Err(Cut::Client(why)),
             };
-            match next {
-                Some((data, last)) => (piece, end) = (Some(data), last),
-                None => end = true,
-            }
+            piece = next;
+            end = from.link.is_done();
         }
         gate::release_body(x, &mut judging, &mut piece, end).map_err(Cut::Refused)?;
         if judging.holds() {
@@ -397,20 +397,17 @@ async fn pump(
             client.head(head).await?;
         }
         let piece = piece.unwrap_or_default();
+        moved += piece.len();
         if end || !piece.is_empty() {
             client.piece(x, piece, end).await?;
         }
         if end {
             return Ok(());
         }
-    }
-}
-
-/// Ends when the client has left.
-async fn gone(session: &mut ServerSession) -> String {
-    match session.read_body_or_idle(true).await {
-        Err(e) => e.to_string(),
-        // A next request was begun on the same connection; its turn comes.
-        Ok(_) => std::future::pending().await,
+        if moved >= TURN {
+            // Both ends are fast, so that nothing here ever waits: the others have their turn.
+            moved = 0;
+            tokio::task::yield_now().await;
+        }
     }
 }

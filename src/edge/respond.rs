@@ -149,24 +149,38 @@ pub(crate) fn to_h1(answer: &Answer) -> Vec<u8> {
     out
 }
 
-/// Writes the answer on a session whose request was read, HTTP/1 or HTTP/2.
+impl Answer {
+    /// Its head.
+    ///
+    /// # Errors
+    /// None that fields of ours can cause.
+    pub(super) fn head(&self) -> Result<ResponseHeader> {
+        let mut head = ResponseHeader::build(self.status, Some(self.headers.len() + 3))?;
+        for (name, value) in &self.headers {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                head.insert_header(*name, value)?;
+            }
+        }
+        head.insert_header(header::CONTENT_LENGTH, self.body.len())?;
+        Ok(head)
+    }
+
+    /// Its body, as a request of this method gets it.
+    pub(super) fn body_for(&self, method: &http::Method) -> Bytes {
+        if *method == http::Method::HEAD { Bytes::new() } else { self.body.clone() }
+    }
+}
+
+/// Writes the answer on one of the base's sessions whose request was read, HTTP/1 or HTTP/2.
 ///
 /// # Errors
 /// The client went away.
 pub(crate) async fn send(session: &mut ServerSession, answer: &Answer) -> Result<()> {
-    let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 3))?;
-    for (name, value) in &answer.headers {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            head.insert_header(*name, value)?;
-        }
-    }
-    head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
     if answer.close {
         session.set_keepalive(None);
     }
-    let bodiless = session.req_header().method == http::Method::HEAD || answer.body.is_empty();
-    session.write_response_header(Box::new(head)).await?;
-    let body = if bodiless { Bytes::new() } else { answer.body.clone() };
+    let body = answer.body_for(&session.req_header().method);
+    session.write_response_header(Box::new(answer.head()?)).await?;
     session.write_response_body(body, true).await
 }
 

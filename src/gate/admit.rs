@@ -118,7 +118,8 @@ pub async fn admit(
     x.stage = Stage::RequestBody;
     let wants_body = x.inspection.as_ref().is_some_and(|inspection| inspection.wants_body());
     let held = if wants_body {
-        let (held, bytes) = hold::hold(body, &x.headers, limit.unwrap_or(u64::MAX), &s.times, kept).await?;
+        // Apart, so that requests without one keep no room for it.
+        let (held, bytes) = Box::pin(hold::hold(body, &x.headers, limit.unwrap_or(u64::MAX), &s.times, kept)).await?;
         x.bytes_in = bytes;
         held
     } else {
@@ -210,7 +211,7 @@ fn limit(x: &mut Exchange, name: Option<&str>) -> ControlFlow<Refusal> {
 
 /// Begins the rules' transaction; `false` if there are no rules.
 fn begin(x: &mut Exchange) -> bool {
-    x.inspection = opened(x, &x.snapshot.inspect);
+    x.inspection = opened(x, &x.snapshot.inspect).map(Box::new);
     x.inspection.is_some()
 }
 

@@ -50,7 +50,7 @@ pub fn head(x: &mut Exchange, status: u16, headers: &http::HeaderMap, bodiless: 
     }
     phase(x, Stage::ResponseHead, |inspection| inspection.response_head(status, headers))?;
     let streams = streams(x, headers);
-    let reads = x.inspection.as_ref().is_some_and(Inspection::wants_response_body);
+    let reads = x.inspection.as_ref().is_some_and(|inspection| inspection.wants_response_body());
     if bodiless || streams || !reads || is_encoded(headers) {
         phase(x, Stage::ResponseBody, |inspection| inspection.response_body(&[]))?;
         return Ok(Judging::default());
