@@ -10,6 +10,7 @@ use super::outlier::Sign;
 use super::queue::{Queue, Waited};
 use super::replica::{Replica, ReplicaId};
 use super::settings::{Algorithm, Settings};
+use super::transport::Transport;
 use crate::fault::Fault;
 use crate::telemetry::{Metrics, PoolMetrics, RetryOutcome};
 use crate::units::Share;
@@ -45,6 +46,7 @@ pub struct Ask<'a> {
 pub struct Pool {
     pub(super) name: Arc<str>,
     pub(super) settings: Settings,
+    pub(super) transport: Arc<Transport>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) meter: PoolMetrics,
     pub(super) members: ArcSwap<Members>,
@@ -116,13 +118,21 @@ impl Pool {
         metrics: &Arc<Metrics>,
         now: Instant,
     ) -> Result<Self, Vec<Fault>> {
-        let endpoints = settings.endpoints()?;
+        let endpoints = settings.endpoints();
+        let transport = Transport::build(settings, base, previous.map(|previous| &previous.transport));
+        let (endpoints, transport) = match (endpoints, transport) {
+            (Ok(endpoints), Ok(transport)) => (endpoints, transport),
+            (endpoints, transport) => {
+                return Err([endpoints.err(), transport.err()].into_iter().flatten().flatten().collect());
+            }
+        };
         let known = previous.map(|previous| previous.discovery.lock().clone());
         let discovery = Discovery::begin(endpoints, &settings.discover, base, known.as_ref(), now)?;
         let terms = terms(settings);
         let pool = Self {
             name: name.into(),
             settings: settings.clone(),
+            transport,
             metrics: Arc::clone(metrics),
             meter: metrics.balance.pool(name),
             members: ArcSwap::from_pointee(Members::default()),
@@ -390,6 +400,11 @@ impl Pool {
     /// What the pool was built from: timeouts are the caller's to apply.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How its replicas are spoken to.
+    pub fn transport(&self) -> &Arc<Transport> {
+        &self.transport
     }
 
     /// Counters of the pool.

@@ -1,11 +1,14 @@
 //! From an exchange to the replica that gets it: what the balancer is told, and how the base is to connect.
 
-use crate::balance::{Ask, HashBy, Lease, ReplicaId, hash};
+use super::trunk::{PING, STREAM_WINDOW, connection_window};
+use crate::balance::{Ask, HashBy, Lease, Protocol, ReplicaId, hash};
 use crate::gate::Exchange;
 use crate::verdict::Refusal;
 use http::{HeaderValue, header};
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
 use pingora_error::ErrorType;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// An answer that was put back so that another replica is tried.
@@ -72,6 +75,12 @@ pub(super) struct Patience {
     pub(super) others: bool,
 }
 
+/// How long a replica's response head is waited for where nobody else could be asked.
+pub(super) fn whole(x: &Exchange, lease: &Lease) -> Duration {
+    let own = x.route.as_ref().and_then(|route| route.response_timeout);
+    own.unwrap_or(lease.pool().settings().read_timeout.0)
+}
+
 /// How long a replica's response head is waited for.
 pub(super) fn patience(x: &Exchange, lease: &Lease, attempts: usize, tried: &[ReplicaId]) -> Patience {
     let (pool, replica) = (lease.pool(), lease.replica());
@@ -89,9 +98,31 @@ pub(super) fn patience(x: &Exchange, lease: &Lease, attempts: usize, tried: &[Re
 pub(super) fn peer(x: &Exchange, lease: &Lease, attempts: usize, tried: &[ReplicaId]) -> (HttpPeer, Patience) {
     let (settings, replica) = (lease.pool().settings(), lease.replica());
     let patience = patience(x, lease, attempts, tried);
-    let mut peer = HttpPeer::new(replica.address(), false, String::new());
-    peer.group_key = u64::from(replica.epoch());
+    let transport = lease.pool().transport();
+    let mut peer = HttpPeer::new(replica.address(), transport.tls().is_some(), String::new());
+    // What was begun under other terms is not used again.
+    peer.group_key = u64::from(transport.id()) << 32 | u64::from(replica.epoch());
+    if let Some(tls) = transport.tls() {
+        // Without a name the base would check nothing; one that can be none is refused by it.
+        peer.sni = tls.server_name(replica.host()).map_or_else(|| replica.name().to_string(), |name| name.to_str().into());
+        if let Some((chain, key)) = tls.identity() {
+            let chain = chain.iter().map(|der| der.to_vec()).collect();
+            peer.client_cert_key = Some(Arc::new(CertKey::new(chain, key.secret_der().to_vec())));
+        }
+        peer.options.verify_cert = tls.verifies();
+        peer.options.verify_hostname = tls.verifies();
+        peer.options.ca = tls.authorities().map(|authorities| {
+            authorities.iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect::<Vec<_>>().into()
+        });
+    }
     let options = &mut peer.options;
+    if transport.protocol() == Protocol::Http2 {
+        options.set_http_version(2, 2);
+        options.max_h2_streams = transport.streams();
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
+        options.h2_connection_window_size = Some(connection_window(transport));
+        options.h2_ping_interval = Some(PING.0);
+    }
     options.connection_timeout = Some(settings.connect_timeout.0);
     options.total_connection_timeout = Some(settings.connect_timeout.0);
     options.write_timeout = Some(settings.write_timeout.0);

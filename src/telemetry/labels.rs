@@ -100,6 +100,8 @@ labels! {
         ServerError = "server_error",
         /// No connection could be made.
         ConnectFailed = "connect_failed",
+        /// It was not believed over TLS, or no handshake came about.
+        TlsFailed = "tls_failed",
         /// It broke off or garbled its answer.
         BrokeOff = "broke_off",
         /// It did not answer in time.
