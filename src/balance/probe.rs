@@ -116,10 +116,11 @@ async fn look(replica: &Replica, transport: &Transport, health: &HealthSettings,
 }
 
 async fn lives(replica: &Replica, transport: &Transport, health: &HealthSettings) -> bool {
-    let asked = ask(replica, transport, health, &health.live_path, |status, _| match health.status.has(status.as_u16()) {
-        true => Answer::Ready,
-        false => Answer::NotReady,
-    });
+    let asked =
+        ask(replica, transport, health, &health.live_path, |status, _| match health.status.has(status.as_u16()) {
+            true => Answer::Ready,
+            false => Answer::NotReady,
+        });
     timeout(health.timeout.0, asked).await.ok().flatten().is_some_and(|(answer, _)| answer == Answer::Ready)
 }
 
@@ -167,9 +168,8 @@ async fn ask(
 ) -> Option<(Answer, bool)> {
     let connected = dial(replica, transport, health).await?;
     let judge = |head: &HeaderMap, status| judge(status, head.get(header::CONTENT_TYPE).map(|value| value.as_bytes()));
-    let request = Request::get(path)
-        .header(header::USER_AGENT, "gatehouse-probe")
-        .header(header::ACCEPT, "application/json");
+    let request =
+        Request::get(path).header(header::USER_AGENT, "gatehouse-probe").header(header::ACCEPT, "application/json");
     if connected.http2 {
         return ask_h2(replica, transport, health, path, request, connected.wire, judge).await;
     }
@@ -202,7 +202,8 @@ async fn ask_h2(
     wire: Wire,
     judge: impl Fn(&HeaderMap, StatusCode) -> Answer,
 ) -> Option<(Answer, bool)> {
-    let uri = Uri::builder().scheme(transport.scheme()).authority(&**replica.name()).path_and_query(path).build().ok()?;
+    let uri =
+        Uri::builder().scheme(transport.scheme()).authority(&**replica.name()).path_and_query(path).build().ok()?;
     let mut builder = h2::client::Builder::new();
     builder.enable_push(false).max_header_list_size(MAX_HEADER_LIST).initial_window_size(MAX_WINDOW);
     let (sender, connection) = builder.handshake::<_, Bytes>(wire).await.ok()?;

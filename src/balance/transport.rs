@@ -88,10 +88,7 @@ impl Transport {
     ) -> Result<Arc<Self>, Vec<Fault>> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let (protocol, streams) = (settings.protocol, settings.max_streams);
-        let tls = settings
-            .speaks_tls()
-            .then(|| Outbound::build(&settings.tls, base, SystemTime::now()))
-            .transpose()?;
+        let tls = settings.speaks_tls().then(|| Outbound::build(&settings.tls, base, SystemTime::now())).transpose()?;
         let same = |known: &&Arc<Self>| {
             let tls = match (&known.tls, &tls) {
                 (Some(one), Some(other)) => one.is_like(other),
@@ -159,9 +156,9 @@ impl Transport {
             Protocol::Http2 => Offer::Http2,
             Protocol::Auto => Offer::Either,
         };
-        let name = tls
-            .server_name(replica.host())
-            .ok_or_else(|| ConnectError::Tls(format!("{:?} is no name to hold a certificate against", replica.host())))?;
+        let name = tls.server_name(replica.host()).ok_or_else(|| {
+            ConnectError::Tls(format!("{:?} is no name to hold a certificate against", replica.host()))
+        })?;
         let connecting = TlsConnector::from(Arc::clone(tls.config(offer))).connect(name, stream);
         let stream = connecting.await.map_err(|error| ConnectError::Tls(error.to_string()))?;
         let agreed = stream.get_ref().1.alpn_protocol();

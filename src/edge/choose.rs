@@ -1,5 +1,6 @@
 //! From an exchange to the replica that gets it: what the balancer is told, and how the base is to connect.
 
+use super::kept::KeptLinks;
 use super::trunk::{PING, STREAM_WINDOW, connection_window};
 use crate::balance::{Ask, HashBy, Lease, Protocol, ReplicaId, hash};
 use crate::gate::Exchange;
@@ -95,7 +96,13 @@ pub(super) fn patience(x: &Exchange, lease: &Lease, attempts: usize, tried: &[Re
 }
 
 /// How the base connects, and how long the response head is waited for.
-pub(super) fn peer(x: &Exchange, lease: &Lease, attempts: usize, tried: &[ReplicaId]) -> (HttpPeer, Patience) {
+pub(super) fn peer(
+    x: &Exchange,
+    lease: &Lease,
+    attempts: usize,
+    tried: &[ReplicaId],
+    links: &KeptLinks,
+) -> (HttpPeer, Patience) {
     let (settings, replica) = (lease.pool().settings(), lease.replica());
     let patience = patience(x, lease, attempts, tried);
     let transport = lease.pool().transport();
@@ -104,7 +111,8 @@ pub(super) fn peer(x: &Exchange, lease: &Lease, attempts: usize, tried: &[Replic
     peer.group_key = u64::from(transport.id()) << 32 | u64::from(replica.epoch());
     if let Some(tls) = transport.tls() {
         // Without a name the base would check nothing; one that can be none is refused by it.
-        peer.sni = tls.server_name(replica.host()).map_or_else(|| replica.name().to_string(), |name| name.to_str().into());
+        peer.sni =
+            tls.server_name(replica.host()).map_or_else(|| replica.name().to_string(), |name| name.to_str().into());
         if let Some((chain, key)) = tls.identity() {
             let chain = chain.iter().map(|der| der.to_vec()).collect();
             peer.client_cert_key = Some(Arc::new(CertKey::new(chain, key.secret_der().to_vec())));
@@ -116,8 +124,9 @@ pub(super) fn peer(x: &Exchange, lease: &Lease, attempts: usize, tried: &[Replic
         });
     }
     let options = &mut peer.options;
-    if transport.protocol() == Protocol::Http2 {
-        options.set_http_version(2, 2);
+    let known = links.speaks_http1(replica, transport);
+    if transport.may_multiplex() && !known {
+        options.set_http_version(2, if transport.protocol() == Protocol::Http2 { 2 } else { 1 });
         options.max_h2_streams = transport.streams();
         options.h2_stream_window_size = Some(STREAM_WINDOW);
         options.h2_connection_window_size = Some(connection_window(transport));

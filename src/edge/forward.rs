@@ -354,9 +354,13 @@ mod tests {
     #[test]
     fn trailers_go_on_without_what_belongs_before_a_body() {
         let mut given = HeaderMap::new();
-        for (name, value) in
-            [("grpc-status", "0"), ("content-length", "5"), ("connection", "x-hop"), ("x-hop", "1"), ("set-cookie", "a=b")]
-        {
+        for (name, value) in [
+            ("grpc-status", "0"),
+            ("content-length", "5"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("set-cookie", "a=b"),
+        ] {
             given.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         assert_eq!(trailers(&given).keys().collect::<Vec<_>>(), ["grpc-status"]);

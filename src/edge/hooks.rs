@@ -157,7 +157,7 @@ impl ProxyHttp for Hooks {
                     copy.send(&self.links);
                 }
                 ctx.since = if ctx.attempts == 0 { begun } else { Instant::now() };
-                let (peer, patience) = choose::peer(x, &lease, ctx.attempts, &ctx.tried);
+                let (peer, patience) = choose::peer(x, &lease, ctx.attempts, &ctx.tried, &self.links);
                 ctx.patience = Some(patience);
                 ctx.answered = false;
                 ctx.attempts += 1;

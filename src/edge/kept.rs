@@ -391,12 +391,8 @@ impl KeptLinks {
         if let Some(trunks) = trunks {
             trunks.single.store(!connected.http2, Ordering::Relaxed);
             if connected.http2 {
-                let broken = |error| AskError::Broken {
-                    error: Fault::H2(error),
-                    reused: false,
-                    unsent: true,
-                    refused: false,
-                };
+                let broken =
+                    |error| AskError::Broken { error: Fault::H2(error), reused: false, unsent: true, refused: false };
                 let trunk = Trunk::begin(connected.wire, whom.transport, whom.idle).await.map_err(broken)?;
                 let place = trunk.place().ok_or(AskError::Late)?;
                 trunks.list.lock().push(trunk);
@@ -404,6 +400,12 @@ impl KeptLinks {
             }
         }
         Single::begin(connected.wire, whom.key()).await.map(Way::Whole)
+    }
+
+    /// Whether this replica, which may choose, chose HTTP/1.1 when it was asked last.
+    pub(super) fn speaks_http1(&self, replica: &Replica, transport: &Transport) -> bool {
+        let trunks = self.trunks.get(&(replica.address(), transport.id()));
+        trunks.is_some_and(|trunks| trunks.single.load(Ordering::Relaxed))
     }
 
     /// The connection used last that still stands.
@@ -471,6 +473,7 @@ pub(super) mod tests {
     use std::path::Path;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::net::TcpStream;
 
     const SOON: Duration = Duration::from_secs(10);
 

@@ -84,7 +84,9 @@ impl Copy {
                 Ok(Err(AskError::Connect(ConnectError::Tls(_)))) => (Outcome::ConnectFailed, ReplicaOutcome::TlsFailed),
                 Ok(Err(AskError::Connect(_))) => (Outcome::ConnectFailed, ReplicaOutcome::ConnectFailed),
                 Ok(Err(AskError::Broken { reused: true, .. })) => (Outcome::Stale, ReplicaOutcome::BrokeOff),
-                Ok(Err(AskError::Broken { .. } | AskError::Unwritable(_))) => (Outcome::Broken, ReplicaOutcome::BrokeOff),
+                Ok(Err(AskError::Broken { .. } | AskError::Unwritable(_))) => {
+                    (Outcome::Broken, ReplicaOutcome::BrokeOff)
+                }
                 Ok(Err(AskError::Late)) | Err(_) => {
                     (Outcome::TimedOut { after: now.elapsed() }, ReplicaOutcome::TimedOut)
                 }
@@ -99,11 +101,7 @@ impl Copy {
 }
 
 /// Sends the request and reads the answer to its end, or as far as is read.
-async fn exchange(
-    links: &KeptLinks,
-    whom: Whom<'_>,
-    request: Request<Outgoing>,
-) -> Result<http::StatusCode, AskError> {
+async fn exchange(links: &KeptLinks, whom: Whom<'_>, request: Request<Outgoing>) -> Result<http::StatusCode, AskError> {
     let (mut link, response) = links.ask(whom, request, &Interim::default()).await?;
     let mut read = 0;
     while read < ANSWER.0 {

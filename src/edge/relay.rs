@@ -110,7 +110,8 @@ pub(super) async fn relay(
     stalls: &Stalls,
 ) -> After {
     x.cache = cache.as_ref().map(cache_hooks::counted);
-    let called = (x.version() == Version::HTTP_2 && grpc::is_grpc(&x.headers)).then(|| grpc::timeout(&x.headers)).flatten();
+    let called =
+        (x.version() == Version::HTTP_2 && grpc::is_grpc(&x.headers)).then(|| grpc::timeout(&x.headers)).flatten();
     let begun = Instant::now();
     let deadline = called.and_then(|timeout| begun.checked_add(timeout));
     let mut attempts = Attempts { begun, count: 0, tried: Vec::new(), before: None, deadline };
@@ -269,16 +270,16 @@ async fn ask(
         let request = request.map(|()| body);
         let asked_at = Instant::now();
         let version = x.version();
-        let try_it = Try { edge, lease: &lease, patience, deadline: attempts.deadline, hints: version == Version::HTTP_11 };
+        let try_it =
+            Try { edge, lease: &lease, patience, deadline: attempts.deadline, hints: version == Version::HTTP_11 };
         let error = match try_it.run(session, asking.upload.as_mut(), request).await? {
             Ok((link, response)) => {
                 let (status, latency) = (response.status(), asked_at.elapsed());
                 x.spent.upstream = Some(attempts.begun.elapsed());
                 let outcome = Outcome::Answered { status: status.as_u16(), latency };
                 told(&mut lease, outcome, ReplicaOutcome::of(status));
-                let elsewhere = idempotent
-                    && asking.can_repeat()
-                    && lease.pool().settings().retry.statuses.has(status.as_u16());
+                let elsewhere =
+                    idempotent && asking.can_repeat() && lease.pool().settings().retry.statuses.has(status.as_u16());
                 let replica = lease.replica().clone();
                 if elsewhere && lease.pool().may_leave(attempts.count - 1, &attempts.tried, &replica) {
                     // Not this answer, as long as another replica may have a better one.
@@ -310,9 +311,10 @@ async fn ask(
             }
             AskError::Broken { reused, unsent, .. } => {
                 // A kept connection that broke says nothing about its replica, but the others may be as old.
-                let outcome = if *reused || *unsent { Outcome::Stale } else { Outcome::Broken };
-                told(&mut lease, outcome, ReplicaOutcome::BrokeOff);
-                (idempotent || *unsent, !reused || others)
+                // Nor does one that ended before the request was looked at.
+                let innocent = *reused || *unsent;
+                told(&mut lease, if innocent { Outcome::Stale } else { Outcome::Broken }, ReplicaOutcome::BrokeOff);
+                (idempotent || *unsent, !innocent || others)
             }
             AskError::Unwritable(what) => return Err(Refusal::new(Reason::Malformed, *what)),
         };

@@ -41,8 +41,7 @@ pub(crate) fn refusal_of(x: &Exchange, refusal: &Refusal) -> Answer {
 /// A call's end without a message: status 200, and the call's own status in a head that is all there is (gRPC over HTTP2,
 /// "Trailers-Only"). [`Answer::status`] stays what it would be in HTTP, for the record.
 fn call_refused(refusal: &Refusal, id: &RequestId) -> Answer {
-    let mut headers =
-        vec![("content-type", "application/grpc".to_owned()), ("x-request-id", id.to_string())];
+    let mut headers = vec![("content-type", "application/grpc".to_owned()), ("x-request-id", id.to_string())];
     for (name, value) in &grpc_trailers(refusal) {
         let name = GRPC_FIELDS.into_iter().find(|known| name == *known);
         headers.extend(name.map(|name| (name, String::from_utf8_lossy(value.as_bytes()).into_owned())));

@@ -302,9 +302,10 @@ async fn proxy(
         match forward::straight(&x, &body) {
             Ok(Some(request)) => {
                 if waits && session.write_continue_response().await.is_err() {
-                    return refuse(edge, session, x, Refusal::new(Reason::Aborted, "client left before its body")).await;
+                    return refuse(edge, session, x, Refusal::new(Reason::Aborted, "client left before its body"))
+                        .await;
                 }
-                let converses = grpc::is_grpc(&x.headers);
+                let converses = x.route.as_ref().is_some_and(|route| route.grpc) && grpc::is_grpc(&x.headers);
                 let upload = (!at_hand).then(|| Upload::new(framing, at_most, x.snapshot.times.clone(), converses));
                 let asking = Asking { body, upload, request: Some(request), copy };
                 return Box::pin(relay::relay(edge, session, x, asking, cache, stalls)).await;

@@ -142,9 +142,8 @@ impl Admitted {
         let since = *self.since.get_or_insert_with(Instant::now);
         let limit = self.times.body_idle.0.saturating_sub(since.elapsed());
         let inner = self.inner_mut();
-        let reading = async {
-            if or_idle { inner.read_body_or_idle(false).await } else { inner.read_request_body().await }
-        };
+        let reading =
+            async { if or_idle { inner.read_body_or_idle(false).await } else { inner.read_request_body().await } };
         let Ok(read) = timeout(limit, reading).await else {
             return Err(slow(format!("body stalled after {} bytes", self.inner().body_bytes_read())));
         };

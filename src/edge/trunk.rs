@@ -162,7 +162,8 @@ impl Stream {
         transport: &Transport,
         reused: bool,
     ) -> Result<Self, AskError> {
-        let broken = |error: h2::Error| AskError::Broken { error: Fault::H2(error), reused, unsent: true, refused: false };
+        let broken =
+            |error: h2::Error| AskError::Broken { error: Fault::H2(error), reused, unsent: true, refused: false };
         let (mut parts, source) = request.into_parts();
         let unwritable = || AskError::Unwritable("the authority or target cannot be written in HTTP/2");
         let host = parts.headers.remove(header::HOST).ok_or_else(unwritable)?;

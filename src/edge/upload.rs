@@ -160,11 +160,7 @@ pub(super) async fn gone(session: &mut ServerSession) -> String {
 }
 
 /// Waits for the client: for its body, if it flows, then for its leaving.
-pub(super) async fn watch(
-    upload: Option<&mut Upload>,
-    session: &mut ServerSession,
-    silence: Duration,
-) -> Watched {
+pub(super) async fn watch(upload: Option<&mut Upload>, session: &mut ServerSession, silence: Duration) -> Watched {
     match upload {
         Some(upload) => upload.run(session, silence).await,
         None => Watched::Refused(Refusal::new(Reason::Aborted, gone(session).await)),

@@ -358,11 +358,8 @@ mod tests {
         made(dir.path(), "a");
         made(dir.path(), "b");
         std::fs::write(dir.path().join("cut.pem"), "\n-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
-        std::fs::write(
-            dir.path().join("odd.pem"),
-            "x\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        )
-        .unwrap();
+        std::fs::write(dir.path().join("odd.pem"), "x\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+            .unwrap();
         let good = UpstreamTls { ca: Some("a.pem".into()), ..UpstreamTls::default() };
         assert_eq!(faults(&good, dir.path()), Vec::<String>::new());
         let pair = |cert: &str, key: &str| UpstreamTls {
