@@ -28,6 +28,7 @@ mod choice;
 mod discover;
 mod endpoint;
 mod ewma;
+mod hedge;
 mod judge;
 mod members;
 mod outlier;
@@ -42,6 +43,7 @@ mod transport;
 
 pub use discover::DiscoverSettings;
 pub use endpoint::Replicas;
+pub use hedge::{After, HedgeSettings};
 pub use judge::Outcome;
 pub use pool::{Ask, Lease, Pool};
 pub use replica::{Replica, ReplicaId};

@@ -4,6 +4,7 @@ use super::affinity::{self, Affinity};
 use super::budget::{Budget, Terms};
 use super::choice::{self, Candidate};
 use super::discover::Discovery;
+use super::hedge::{After, Hedges};
 use super::judge::Outcome;
 use super::members::{Member, Members};
 use super::outlier::Sign;
@@ -12,7 +13,7 @@ use super::replica::{Replica, ReplicaId};
 use super::settings::{Algorithm, Settings};
 use super::transport::Transport;
 use crate::fault::Fault;
-use crate::telemetry::{Metrics, PoolMetrics, RetryOutcome};
+use crate::telemetry::{HedgeOutcome, Metrics, PoolMetrics, RetryOutcome};
 use crate::units::Share;
 use crate::verdict::{Reason, Refusal};
 use arc_swap::ArcSwap;
@@ -57,6 +58,7 @@ pub struct Pool {
     pub(super) doubt: Notify,
     pub(super) queue: Arc<Queue>,
     budget: Arc<Budget>,
+    pub(super) hedges: Arc<Hedges>,
     /// One ejection is decided at a time: each looks at how many there are.
     pub(super) ejecting: Mutex<()>,
     pub(super) born: Instant,
@@ -142,6 +144,7 @@ impl Pool {
             doubt: Notify::new(),
             queue: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.queue)),
             budget: previous.map_or_else(|| Arc::new(Budget::new(terms, now)), |previous| Arc::clone(&previous.budget)),
+            hedges: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.hedges)),
             ejecting: Mutex::default(),
             born: now,
             compare: AtomicU64::new(0),
@@ -370,6 +373,28 @@ impl Pool {
         };
         self.meter.retries.count(outcome);
         outcome == RetryOutcome::Retried
+    }
+
+    /// After how long a second replica is to be asked beside `first`, for a request that may be asked twice; `None`: not.
+    pub fn hedges_after(&self, first: &Replica) -> Option<Duration> {
+        if self.settings.hedge.after == After::Off || !self.has_other(&[first.id()]) {
+            return None;
+        }
+        self.hedges.deposit(&self.settings.hedge);
+        self.hedges.after(&self.settings.hedge)
+    }
+
+    /// A second replica, if one is free and the budget lasts, which then is paid. Counts what it decides against.
+    pub fn hedge(self: &Arc<Self>, ask: Ask<'_>) -> Option<Lease> {
+        let Some(lease) = self.try_acquire(ask) else {
+            self.meter.hedges.count(HedgeOutcome::Nobody);
+            return None;
+        };
+        if self.hedges.withdraw() {
+            return Some(lease);
+        }
+        self.meter.hedges.count(HedgeOutcome::OverBudget);
+        None
     }
 
     /// Whether a request that was sent `attempts` times before could yet be sent to another replica than this one.

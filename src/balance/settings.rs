@@ -2,6 +2,7 @@
 
 use super::discover::DiscoverSettings;
 use super::endpoint::{Endpoint, Replicas};
+use super::hedge::HedgeSettings;
 use super::status::Statuses;
 use super::transport::Protocol;
 use crate::fault::Fault;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub tls: UpstreamTls,
     /// When a request is sent again.
     pub retry: RetrySettings,
+    /// When a second replica is asked beside the first.
+    pub hedge: HedgeSettings,
     /// A cookie that brings a client back to its replica.
     pub affinity: AffinitySettings,
     /// How replicas are probed.
@@ -82,6 +85,7 @@ impl Default for Settings {
             queue_timeout: Span::secs(1),
             tls: UpstreamTls::default(),
             retry: RetrySettings::default(),
+            hedge: HedgeSettings::default(),
             affinity: AffinitySettings::default(),
             health: HealthSettings::default(),
             ejection: EjectionSettings::default(),

@@ -2,7 +2,7 @@
 
 use super::kept::KeptLinks;
 use super::trunk::{PING, STREAM_WINDOW, connection_window};
-use crate::balance::{Ask, HashBy, Lease, Protocol, ReplicaId, hash};
+use crate::balance::{Ask, HashBy, Lease, Pool, Protocol, ReplicaId, hash};
 use crate::gate::Exchange;
 use crate::verdict::Refusal;
 use http::{HeaderValue, header};
@@ -29,16 +29,24 @@ pub(super) async fn acquire(x: &Exchange, before: Option<Lease>, tried: &[Replic
             traffic.map_or_else(|| x.snapshot.pools.default(), |traffic| traffic.pool(user, rand::random())).clone()
         }
     };
+    pool.acquire(asked(x, &pool, tried)).await
+}
+
+fn asked<'a>(x: &'a Exchange, pool: &Pool, tried: &'a [ReplicaId]) -> Ask<'a> {
     let settings = pool.settings();
-    let ask = Ask {
+    Ask {
         now: Instant::now(),
         tried,
         key: if settings.hashes() { key(x, &settings.hash_by) } else { 0 },
         cookie: cookie(x),
         idempotent: x.request.as_ref().is_some_and(|request| request.method().is_idempotent()),
         dice: rand::random(),
-    };
-    pool.acquire(ask).await
+    }
+}
+
+/// Another replica beside the one of `first`, if the pool has one to spare.
+pub(super) fn second(x: &Exchange, first: &Lease) -> Option<Lease> {
+    first.pool().hedge(asked(x, first.pool(), &[first.replica().id()]))
 }
 
 fn key(x: &Exchange, by: &HashBy) -> u64 {

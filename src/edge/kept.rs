@@ -322,7 +322,7 @@ pub(super) struct KeptLinks {
 
 /// A connection found or made.
 enum Way {
-    Whole(Single),
+    Whole(Box<Single>),
     Place(Place, bool),
 }
 
@@ -338,8 +338,7 @@ impl KeptLinks {
         interim: &Interim,
     ) -> Result<(Link, Response<()>), AskError> {
         let asked = match self.way(whom).await? {
-            Way::Whole(single) => {
-                let mut single = Box::new(single);
+            Way::Whole(mut single) => {
                 let asked = timeout(whom.answer, single.send(request, interim)).await;
                 asked.map(|response| response.map(|response| (Link::Whole(single), response)))
             }
@@ -359,7 +358,7 @@ impl KeptLinks {
         let key = whom.key();
         if !whom.transport.may_multiplex() {
             return match std::future::poll_fn(|cx| Poll::Ready(self.take(key, cx))).await {
-                Some(single) => Ok(Way::Whole(single)),
+                Some(single) => Ok(Way::Whole(Box::new(single))),
                 None => self.begin(whom, None).await,
             };
         }
@@ -368,7 +367,7 @@ impl KeptLinks {
             return Ok(Way::Place(place, true));
         }
         if let Some(single) = std::future::poll_fn(|cx| Poll::Ready(self.take(key, cx))).await {
-            return Ok(Way::Whole(single));
+            return Ok(Way::Whole(Box::new(single)));
         }
         if trunks.single.load(Ordering::Relaxed) {
             return self.begin(whom, Some(&trunks)).await;
@@ -399,7 +398,7 @@ impl KeptLinks {
                 return Ok(Way::Place(place, false));
             }
         }
-        Single::begin(connected.wire, whom.key()).await.map(Way::Whole)
+        Single::begin(connected.wire, whom.key()).await.map(|single| Way::Whole(Box::new(single)))
     }
 
     /// Whether this replica, which may choose, chose HTTP/1.1 when it was asked last.

@@ -9,6 +9,7 @@
 //!                                                → gate::record
 //! ```
 
+mod attempt;
 mod cache_hooks;
 mod cache_storage;
 mod choose;

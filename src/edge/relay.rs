@@ -9,9 +9,10 @@
 //! Of interim responses (1xx, RFC 9110 section 15.2) the links of a 103 go to HTTP/1.1 clients; the others end here, and
 //! for HTTP/2 clients all do in the base.
 
+use super::attempt::{Ran, Second, Try, given_up, over, told, told_of, whom};
 use super::choose;
 use super::forward;
-use super::kept::{AskError, Interim, Link, Piece, Whom};
+use super::kept::{AskError, Link, Piece};
 use super::mirror::Copy;
 use super::outgoing::Outgoing;
 use super::serve::{After, discard, finish, refuse};
@@ -19,13 +20,13 @@ use super::session::ReplayBody;
 use super::upload::{FOREVER, Upload, Watched, watch};
 use super::{Edge, cache_hooks, respond};
 use crate::audit::Stage;
-use crate::balance::{ConnectError, Lease, Outcome, ReplicaId};
+use crate::balance::{Lease, Outcome, ReplicaId};
 use crate::gate::{self, Exchange, Judging};
 use crate::request::grpc;
 use crate::telemetry::ReplicaOutcome;
 use crate::verdict::{Reason, Refusal};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, Version, header};
+use http::{Method, Response, StatusCode, Version, header};
 use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_http::ResponseHeader;
 use std::pin::pin;
@@ -228,12 +229,6 @@ impl Attempts {
     }
 }
 
-/// Tells the balancer, and counts.
-fn told(lease: &mut Lease, outcome: Outcome, counted: ReplicaOutcome) {
-    lease.report(outcome, Instant::now());
-    lease.replica().meter().count(counted);
-}
-
 /// Finds a replica that answers. Asked once more: what cannot have arrived, or was not looked at; and, if it is idempotent,
 /// what may have, what was answered late while another could be asked, and what was answered with a status that is tried
 /// elsewhere. Of a body that flows from the client nothing may have been read by then.
@@ -267,12 +262,28 @@ async fn ask(
                 .ok_or_else(|| Refusal::new(Reason::Internal, "a request that could be written once"))?,
         };
         let body = asking.outgoing(lease.pool().settings().write_timeout.0);
+        let safe = session.req_header().method.is_safe();
+        let hedged = safe && attempts.count == 1 && asking.upload.is_none() && body.has_ended();
+        let after = hedged.then(|| lease.pool().hedges_after(lease.replica())).flatten();
+        let second = after.map(|after| Second { after, request: request.clone() });
         let request = request.map(|()| body);
-        let asked_at = Instant::now();
-        let version = x.version();
-        let try_it =
-            Try { edge, lease: &lease, patience, deadline: attempts.deadline, hints: version == Version::HTTP_11 };
-        let error = match try_it.run(session, asking.upload.as_mut(), request).await? {
+        let mut asked_at = Instant::now();
+        let hints = x.version() == Version::HTTP_11;
+        let mut attempt = Try { edge, x, lease: &lease, patience, deadline: attempts.deadline, hints, second };
+        let asked = match attempt.run(session, asking.upload.as_mut(), request).await? {
+            Ran::First(asked) => asked,
+            Ran::Second { lease: other, since, answer, first } => {
+                let after = asked_at.elapsed();
+                match first {
+                    Some(error) => told_of(&mut lease, &error, after),
+                    None => told(&mut lease, Outcome::Overtaken { after }, ReplicaOutcome::Overtaken),
+                }
+                (lease, asked_at) = (other, since);
+                x.replica = Some(lease.replica().name().clone());
+                Ok(answer)
+            }
+        };
+        let error = match asked {
             Ok((link, response)) => {
                 let (status, latency) = (response.status(), asked_at.elapsed());
                 x.spent.upstream = Some(attempts.begun.elapsed());
@@ -295,27 +306,12 @@ async fn ask(
         };
         let replica = lease.replica().clone();
         let others = lease.pool().may_leave(0, &attempts.tried, &replica);
+        told_of(&mut lease, &error, asked_at.elapsed());
         let (may, leave) = match &error {
-            AskError::Connect(why) => {
-                let counted = match why {
-                    ConnectError::Tls(_) => ReplicaOutcome::TlsFailed,
-                    _ => ReplicaOutcome::ConnectFailed,
-                };
-                told(&mut lease, Outcome::ConnectFailed, counted);
-                (true, true)
-            }
-            AskError::Late => {
-                let after = asked_at.elapsed();
-                told(&mut lease, Outcome::TimedOut { after }, ReplicaOutcome::TimedOut);
-                (patience.short || patience.others && !replica.is_alive(), true)
-            }
-            AskError::Broken { reused, unsent, .. } => {
-                // A kept connection that broke says nothing about its replica, but the others may be as old.
-                // Nor does one that ended before the request was looked at.
-                let innocent = *reused || *unsent;
-                told(&mut lease, if innocent { Outcome::Stale } else { Outcome::Broken }, ReplicaOutcome::BrokeOff);
-                (idempotent || *unsent, !innocent || others)
-            }
+            AskError::Connect(_) => (true, true),
+            AskError::Late => (patience.short || patience.others && !replica.is_alive(), true),
+            // The other kept connections may be as old; where nobody else is, a new one is made.
+            AskError::Broken { reused, unsent, .. } => (idempotent || *unsent, !(*reused || *unsent) || others),
             AskError::Unwritable(what) => return Err(Refusal::new(Reason::Malformed, *what)),
         };
         if !matches!(error, AskError::Late | AskError::Broken { refused: true, .. }) {
@@ -325,86 +321,6 @@ async fn ask(
             return Err(failed(&error));
         }
     }
-}
-
-fn whom(lease: &Lease, answer: Duration) -> Whom<'_> {
-    let settings = lease.pool().settings();
-    Whom {
-        replica: lease.replica(),
-        transport: lease.pool().transport(),
-        connect: settings.connect_timeout.0,
-        answer,
-        idle: settings.idle_timeout.0,
-    }
-}
-
-/// One attempt.
-struct Try<'a> {
-    edge: &'a Edge,
-    lease: &'a Lease,
-    patience: choose::Patience,
-    deadline: Option<Instant>,
-    /// Whether the client may get hints before the response.
-    hints: bool,
-}
-
-impl Try<'_> {
-    /// Asks the replica while the client is watched; `Err`: there is nobody left to answer.
-    async fn run(
-        &self,
-        session: &mut ServerSession,
-        mut upload: Option<&mut Upload>,
-        request: http::Request<Outgoing>,
-    ) -> Result<Result<(Link, Response<()>), AskError>, Refusal> {
-        let interim = Interim::new(self.hints);
-        let silence = self.patience.time;
-        // While a body flows, its client may take the time; `upload` knows when it is the replica's turn.
-        let answer = if upload.is_some() { FOREVER } else { silence };
-        let mut asking = pin!(self.edge.links.ask(whom(self.lease, answer), request, &interim));
-        let asked = loop {
-            let hint = tokio::select! {
-                biased;
-                asked = &mut asking => break asked,
-                watched = watch(upload.as_deref_mut(), session, silence) => match watched {
-                    Watched::Refused(refusal) => return Err(refusal),
-                    Watched::Silent => return Ok(Err(AskError::Late)),
-                },
-                () = self.lease.replica().death(), if self.patience.others => return Ok(Err(AskError::Late)),
-                () = over(self.deadline) => return Err(given_up()),
-                hint = interim.next(), if self.hints => hint,
-            };
-            early(session, hint).await?;
-        };
-        while let Some(hint) = interim.take() {
-            early(session, hint).await?;
-        }
-        if let Some(upload) = upload {
-            upload.touch();
-        }
-        Ok(asked)
-    }
-}
-
-/// Passes on the links of a 103 (RFC 8297).
-async fn early(session: &mut ServerSession, links: HeaderMap) -> Result<(), Refusal> {
-    let gone = |e: Box<pingora_error::Error>| Refusal::new(Reason::Aborted, e.to_string());
-    let mut head = ResponseHeader::build(StatusCode::EARLY_HINTS, Some(links.len())).map_err(gone)?;
-    for value in links.values() {
-        head.append_header(header::LINK, value.clone()).map_err(gone)?;
-    }
-    session.write_response_header(Box::new(head)).await.map_err(gone)
-}
-
-/// Ends when the client has given up, as it said.
-async fn over(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn given_up() -> Refusal {
-    Refusal::new(Reason::UpstreamTimeout, "the deadline that the client set is over")
 }
 
 fn failed(e: &AskError) -> Refusal {

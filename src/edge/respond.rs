@@ -297,4 +297,36 @@ mod tests {
         let text = std::str::from_utf8(&bytes).unwrap();
         assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n") && text.contains("connection: close\r\n"));
     }
+
+    #[test]
+    fn refusals_have_their_grpc_status() {
+        for (reason, code) in [
+            (Reason::RateLimited, 8),
+            (Reason::RequestRules(403), 7),
+            (Reason::Reputation, 7),
+            (Reason::Unauthorized, 16),
+            (Reason::NoReplica, 14),
+            (Reason::Overloaded, 14),
+            (Reason::UpstreamFailed, 14),
+            (Reason::UpstreamTimeout, 4),
+            (Reason::BodyTooLarge, 8),
+            (Reason::Malformed, 3),
+            (Reason::MethodNotAllowed, 12),
+            (Reason::Internal, 13),
+            (Reason::RequestRules(418), 2),
+        ] {
+            assert_eq!(grpc_status(reason), code, "{reason:?}");
+        }
+        let refused = Refusal::new(Reason::RateLimited, "secret").retry_after(Duration::from_millis(1500));
+        let answer = call_refused(&refused, &id());
+        assert_eq!((answer.status, answer.call, answer.body.len()), (429, true, 0));
+        for (name, value) in [
+            ("content-type", "application/grpc"),
+            ("grpc-status", "8"),
+            ("grpc-message", "Too many requests. Try again later."),
+            ("grpc-retry-pushback-ms", "2000"),
+        ] {
+            assert_eq!(field(&answer, name), Some(value), "{name}");
+        }
+    }
 }

@@ -99,7 +99,6 @@ const AHEAD: usize = 256 * 1024;
 impl Admitted {
     /// Wraps `inner`, which comes back through `give_back`; once `stop` is true, responses end their connection. What is
     /// held of them counts as `load`.
-    #[expect(clippy::too_many_arguments, reason = "each is one thing that the session needs, and there is one caller")]
     pub(crate) fn new(
         inner: Box<ServerSession>,
         head: RequestHeader,

@@ -106,6 +106,8 @@ labels! {
         BrokeOff = "broke_off",
         /// It did not answer in time.
         TimedOut = "timed_out",
+        /// Another was asked beside it, and answered first.
+        Overtaken = "overtaken",
     }
 
     /// Why a replica was ejected.
@@ -139,6 +141,20 @@ labels! {
         /// It had been sent as often as it may.
         Exhausted = "exhausted",
         /// There was nobody else to ask.
+        Nobody = "nobody",
+    }
+
+    /// What became of a request that could be asked of a second replica.
+    HedgeOutcome {
+        /// The second one answered first.
+        Won = "won",
+        /// The first one answered first after all.
+        Lost = "lost",
+        /// Neither answered.
+        Failed = "failed",
+        /// The budget was spent.
+        OverBudget = "over_budget",
+        /// No second one was free.
         Nobody = "nobody",
     }
 

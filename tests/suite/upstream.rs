@@ -115,7 +115,7 @@ async fn the_gate_shows_its_certificate_and_skips_checks_only_when_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn probes_and_tunnels_go_the_same_way() {
+async fn probes_go_the_same_way() {
     let authority = Issuer::new("authority");
     let issued = authority.issue("127.0.0.1", 2099);
     const PROBES: &str = "[upstream.health]\ninterval = \"100ms\"\npath = \"/ready\"\n";
@@ -453,4 +453,70 @@ async fn the_affinity_cookie_stays_between_client_and_gate() {
     assert_eq!(cookie("/one").as_deref(), Some("a=1; b=2"));
     assert_eq!(cookie("/two"), None);
     assert_eq!(cookie("/three").as_deref(), Some("a=1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_replica_is_overtaken_within_the_budget() {
+    let slow = Replica::start(|_| Answer::Late(Duration::from_secs(3), Box::new(Answer::ok("slow")))).await;
+    let fast = Replica::start(|_| Answer::ok("fast")).await;
+    let replicas = [slow.address, fast.address];
+    let route = "[[route]]\nname = \"all\"\npath = \"/\"\ncache = false\n";
+    let hedge = |after: &str, share: &str| {
+        format!(
+            "[upstream.hedge]\nafter = \"{after}\"\nmax_share = {share}\n[upstream.ejection]\nenabled = false\n{route}"
+        )
+    };
+    let gate = Gate::start(&replicas, &hedge("50ms", "1.0")).await;
+    let begun = std::time::Instant::now();
+    for _ in 0..6 {
+        assert_eq!(H1::tls(gate.tls).await.get("/", "").await.text(), "fast");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(gate.metric("gatehouse_pool_hedges_total{outcome=\"won\",pool=\"default\"}").await, 3.0);
+    let overtaken = format!(
+        "gatehouse_replica_requests_total{{outcome=\"overtaken\",pool=\"default\",replica=\"{}\"}}",
+        slow.address
+    );
+    assert_eq!(gate.metric(&overtaken).await, 3.0);
+    // What may not be asked twice, or has a body, is not.
+    let mut texts = Vec::new();
+    for _ in 0..2 {
+        texts.push(H1::tls(gate.tls).await.post("/x", "application/json", b"{}").await.text());
+    }
+    texts.sort();
+    assert_eq!(texts, ["fast", "slow"]);
+
+    let gate = Gate::start(&replicas, &hedge("50ms", "0.05")).await;
+    let mut texts = Vec::new();
+    for _ in 0..2 {
+        texts.push(H1::tls(gate.tls).await.get("/", "").await.text());
+    }
+    texts.sort();
+    assert_eq!(texts, ["fast", "slow"], "two requests pay for no hedge");
+    assert_eq!(gate.metric("gatehouse_pool_hedges_total{outcome=\"over_budget\",pool=\"default\"}").await, 1.0);
+
+    let gate = Gate::start(&replicas, route).await;
+    H1::tls(gate.tls).await.get("/", "").await;
+    H1::tls(gate.tls).await.get("/", "").await;
+    assert_eq!(gate.metric("gatehouse_pool_hedges_total{outcome=\"over_budget\",pool=\"default\"}").await, 0.0, "off");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_goes_over_tls_too() {
+    let authority = Issuer::new("authority");
+    let issued = authority.issue("127.0.0.1", 2099);
+    // The replica takes HTTP/2 as well: a handshake needs HTTP/1.1.
+    let origin = Origin::hello(Some(shows(&issued, None, &["h2", "http/1.1"]))).await;
+    let more =
+        format!("{}[[route]]\nname = \"ws\"\npath = \"/ws\"\nwebsocket = true\n", tls("auto", "ca = \"ca.pem\"\n"));
+    let gate = Gate::start_with(&[origin.address], &more, |dir| {
+        std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
+    })
+    .await;
+    let handshake = "GET /ws HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\nconnection: Upgrade\r\n\
+        upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let reply = H1::tls(gate.tls).await.send(handshake).await;
+    assert_eq!((reply.status, reply.text()), (200, "hello".into()), "its plain answer is relayed");
+    std::fs::write(gate.path("ca.pem"), Issuer::new("other").pem()).unwrap();
+    until("a replica that is not believed", async || H1::tls(gate.tls).await.send(handshake).await.status == 502).await;
 }
