@@ -98,6 +98,22 @@ impl Bodiless {
         self.sent
     }
 
+    /// Writes a 103 with these fields (RFC 8297), and has it on its way.
+    ///
+    /// # Errors
+    /// The client left.
+    pub(super) async fn hints(&mut self, links: &HeaderMap) -> io::Result<()> {
+        let mut out = b"HTTP/1.1 103 Early Hints\r\n".to_vec();
+        for (name, value) in links {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                out.extend_from_slice(part);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        self.stream.write_all(&out).await?;
+        self.stream.flush().await
+    }
+
     /// Writes the head of the response, once.
     ///
     /// # Errors

@@ -4,10 +4,10 @@ use super::bodiless::Bodiless;
 use super::respond::Answer;
 use crate::gate::RequestLine;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::server::HttpSession;
+use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_error::{Error, ErrorType};
 use pingora_http::ResponseHeader;
 use std::io;
@@ -165,6 +165,50 @@ impl Downstream {
         }
     }
 
+    /// HTTP/1.1: writes a 103 with these fields (RFC 8297), before the response's head.
+    ///
+    /// # Errors
+    /// The client left.
+    pub(super) async fn hints(&mut self, links: HeaderMap) -> pingora_error::Result<()> {
+        match self {
+            Self::Bodiless(session) => Box::pin(session.hints(&links)).await.map_err(left),
+            Self::Base(session) => {
+                let mut head = ResponseHeader::build(StatusCode::EARLY_HINTS, Some(links.len()))?;
+                for (name, value) in &links {
+                    head.append_header(name.clone(), value.clone())?;
+                }
+                Box::pin(session.write_response_header(Box::new(head))).await
+            }
+        }
+    }
+
+    /// Writes a head that is all there is. Over HTTP/2 it says so itself: a gRPC client reads a status in it only then.
+    ///
+    /// # Errors
+    /// The client left.
+    pub(super) async fn head_alone(&mut self, head: ResponseHeader) -> pingora_error::Result<()> {
+        match self {
+            Self::Base(session) if session.is_http2() => {
+                Box::pin(session.response_duplex_vec(vec![HttpTask::Header(Box::new(head), true)])).await.map(drop)
+            }
+            _ => {
+                self.head(head).await?;
+                self.body(Bytes::new(), true).await
+            }
+        }
+    }
+
+    /// Ends the response with its trailers; over HTTP/1 it ends without.
+    ///
+    /// # Errors
+    /// The client left.
+    pub(super) async fn trailers(&mut self, trailers: HeaderMap) -> pingora_error::Result<()> {
+        match self {
+            Self::Base(session) if session.is_http2() => Box::pin(session.write_response_trailers(trailers)).await,
+            _ => self.body(Bytes::new(), true).await,
+        }
+    }
+
     /// Writes a piece of the response's body.
     ///
     /// # Errors
@@ -183,6 +227,9 @@ impl Downstream {
     pub(super) async fn answer(&mut self, answer: &Answer) -> pingora_error::Result<()> {
         if answer.close {
             self.last();
+        }
+        if answer.call {
+            return self.head_alone(answer.head()?).await;
         }
         let body = answer.body_for(self.method());
         self.head(answer.head()?).await?;

@@ -7,6 +7,7 @@ use super::cache_hooks;
 use super::cache_storage::{self, CacheStorage};
 use super::choose::{self, Patience};
 use super::deadline::{Alarms, Set, Wire};
+use super::kept::KeptLinks;
 use super::mirror::Copy;
 use super::session::Hold;
 use crate::audit::Stage;
@@ -65,6 +66,7 @@ pub(crate) struct Context {
 pub(crate) struct Hooks {
     pub(super) storage: &'static CacheStorage,
     pub(super) alarms: &'static Alarms,
+    pub(super) links: Arc<KeptLinks>,
 }
 
 /// Carries a refusal through the base as an error that must not be retried.
@@ -152,10 +154,10 @@ impl ProxyHttp for Hooks {
                 x.stage = Stage::Upstream;
                 x.replica = Some(lease.replica().name().clone());
                 if let Some(copy) = ctx.copy.take() {
-                    copy.send();
+                    copy.send(&self.links);
                 }
                 ctx.since = if ctx.attempts == 0 { begun } else { Instant::now() };
-                let (peer, patience) = choose::peer(x, &lease, ctx.attempts, &ctx.tried);
+                let (peer, patience) = choose::peer(x, &lease, ctx.attempts, &ctx.tried, &self.links);
                 ctx.patience = Some(patience);
                 ctx.answered = false;
                 ctx.attempts += 1;
@@ -365,7 +367,7 @@ impl ProxyHttp for Hooks {
             session.as_mut().shutdown().await;
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let answer = super::respond::refusal(&refusal, &x.id, Some(&x.headers));
+        let answer = super::respond::refusal_of(x, &refusal);
         x.status = answer.status;
         let sent = super::respond::send(session.as_mut(), &answer).await;
         FailToProxy { error_code: answer.status, can_reuse_downstream: sent.is_ok() && !answer.close }

@@ -12,12 +12,13 @@ use super::relay::{self, Asking, Stalls};
 use super::respond::{self, Answer};
 use super::session::{Admitted as AdmittedSession, GiveBack, Hold, ReplayBody, Returned};
 use super::tunnel;
+use super::upload::Upload;
 use crate::acme;
 use crate::audit::Stage;
-use crate::balance::Outcome;
+use crate::balance::{ConnectError, Outcome};
 use crate::facts::{Connection, Scheme};
 use crate::gate::{self, Body, Exchange, Held, RequestLine};
-use crate::request::{Head, Request, wire};
+use crate::request::{Head, Request, grpc, wire};
 use crate::telemetry::ReplicaOutcome;
 use crate::verdict::{Reason, Refusal};
 use bytes::{Bytes, BytesMut};
@@ -108,7 +109,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrive
     }
     let body = admitted.into_body();
     let waits = expects_continue && matches!(body, Held::Streaming { .. });
-    proxy(edge, session, x, body, waits, &stalls).await
+    proxy(edge, session, x, body, waits, framing, &stalls).await
 }
 
 /// HTTP/2: a body after `content-length: 0` (RFC 9113 section 8.1.1). The base takes such a request for one without a body
@@ -207,7 +208,7 @@ async fn answer_refused(edge: &Edge, mut session: Downstream, mut x: Box<Exchang
         edge.gate.record(x);
         return After::Close;
     }
-    let mut answer = respond::refusal(&refusal, &x.id, Some(&x.headers));
+    let mut answer = respond::refusal_of(&x, &refusal);
     if let Some(route) = x.route.as_ref().filter(|_| refusal.methods().is_none()) {
         answer = answer.allowing(route.allow());
     }
@@ -227,7 +228,7 @@ async fn answer_refused(edge: &Edge, mut session: Downstream, mut x: Box<Exchang
 
 /// Takes what a refused HTTP/2 client still sends, within bounds: some clients drop an answer that is followed by a
 /// reset, which is what leaving their body unread comes to.
-async fn discard(session: &mut Downstream) {
+pub(super) async fn discard(session: &mut Downstream) {
     let (mut left, time) = LINGER;
     let drain = async {
         while let Ok(Some(piece)) = session.read_body().await {
@@ -285,6 +286,7 @@ async fn proxy(
     mut x: Box<Exchange>,
     body: Held,
     waits: bool,
+    framing: Option<Framing>,
     stalls: &Stalls,
 ) -> After {
     let (body, at_most) = match body {
@@ -296,10 +298,16 @@ async fn proxy(
     };
     let at_hand = relay::takes(&mut session, &body);
     let copy = Copy::of(&x, at_hand.then_some(&body));
-    if at_hand && let Some(cache) = cache_hooks::apart(&x) {
+    if let Some(cache) = cache_hooks::apart(&x) {
         match forward::straight(&x, &body) {
             Ok(Some(request)) => {
-                let asking = Asking { body, request: Some(request), copy };
+                if waits && session.proceed().await.is_err() {
+                    return refuse(edge, session, x, Refusal::new(Reason::Aborted, "client left before its body"))
+                        .await;
+                }
+                let converses = x.route.as_ref().is_some_and(|route| route.grpc) && grpc::is_grpc(&x.headers);
+                let upload = (!at_hand).then(|| Upload::new(framing, at_most, x.snapshot.times.clone(), converses));
+                let asking = Asking { body, upload, request: Some(request), copy };
                 return Box::pin(relay::relay(edge, session, x, asking, cache, stalls)).await;
             }
             Ok(None) => {}
@@ -331,9 +339,10 @@ async fn through_base(
         return After::Close;
     };
     let load = (edge.gate.kept().load.clone(), x.snapshot.config.document.overload.clone());
+    let times = x.snapshot.times.clone();
     let (hold, back, give_back) = (Hold::default(), Slot::default(), GiveBack::default());
     let context = Context { x: Some(x), back: back.clone(), hold: hold.clone(), copy, at_most, ..Context::empty() };
-    let custom = AdmittedSession::new(session, head, body, hold, give_back.clone(), edge.stop.clone(), load);
+    let custom = AdmittedSession::new(session, head, body, hold, give_back.clone(), edge.stop.clone(), load, times);
     let served = edge.proxy.process_new_http(ServerSession::new_custom(Box::new(custom)), &edge.stop);
     ADMITTED.scope(Cell::new(Some(context)), served).await;
     if let Some(x) = back.lock().take() {
@@ -365,11 +374,14 @@ async fn open_tunnel(edge: &Arc<Edge>, session: Downstream, mut x: Box<Exchange>
         let settings = lease.pool().settings();
         let (connect, answer) = (settings.connect_timeout.0, settings.read_timeout.0);
         let asked = Instant::now();
-        let opened = tunnel::open(lease.replica().address(), head, connect, answer).await;
+        let opened = tunnel::open(lease.replica(), lease.pool().transport(), head, connect, answer).await;
         match opened {
             Err(tunnel::TunnelError::Connect(e)) => {
                 lease.report(Outcome::ConnectFailed, Instant::now());
-                lease.replica().meter().count(ReplicaOutcome::ConnectFailed);
+                lease.replica().meter().count(match e {
+                    ConnectError::Tls(_) => ReplicaOutcome::TlsFailed,
+                    _ => ReplicaOutcome::ConnectFailed,
+                });
                 tried.push(lease.replica().id());
                 if !lease.pool().may_retry(tried.len(), &tried, Instant::now()) {
                     let refusal = Refusal::new(Reason::UpstreamFailed, e.to_string());
@@ -525,7 +537,7 @@ impl Body for SessionBody<'_> {
 }
 
 /// A body that cannot be read: badly framed, or its sender left.
-fn unreadable(fault: Option<wire::Malformed>, e: &Error) -> Refusal {
+pub(super) fn unreadable(fault: Option<wire::Malformed>, e: &Error) -> Refusal {
     if let Some(fault) = fault {
         return fault.into();
     }

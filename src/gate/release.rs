@@ -8,6 +8,7 @@ use super::exchange::Exchange;
 use super::heavy;
 use crate::audit::Stage;
 use crate::inspect::Inspection;
+use crate::request::grpc;
 use crate::verdict::Refusal;
 use bytes::{Bytes, BytesMut};
 use std::ops::ControlFlow;
@@ -93,7 +94,7 @@ fn phase(
 
 /// Whether a response is one that flows for as long as it likes.
 pub fn streams(x: &Exchange, headers: &http::HeaderMap) -> bool {
-    x.route.as_ref().is_some_and(|route| route.stream) || is_event_stream(headers)
+    x.route.as_ref().is_some_and(|route| route.stream) || is_event_stream(headers) || grpc::is_grpc(headers)
 }
 
 fn is_event_stream(headers: &http::HeaderMap) -> bool {

@@ -102,6 +102,14 @@ pub fn response(head: &Bytes) -> Result<ResponseHead, &'static str> {
     Ok(ResponseHead { status, headers, keep_alive, body })
 }
 
+/// Reads a trailer section (RFC 9112 section 7.1.2), to its empty line.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn trailers(section: &Bytes) -> Result<HeaderMap, &'static str> {
+    fields(section, 0, MAX_FIELDS)
+}
+
 /// The length of a body, which may be said more than once, but not in two ways (RFC 9110 section 8.6).
 fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let mut said = None;
