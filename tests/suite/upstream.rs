@@ -568,3 +568,54 @@ async fn a_websocket_goes_over_tls_too() {
     std::fs::write(gate.path("ca.pem"), Issuer::new("other").pem()).unwrap();
     until("a replica that is not believed", async || H1::tls(gate.tls).await.send(handshake).await.status == 502).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_read_nothing_hold_up_neither_the_others_nor_much_memory() {
+    const LARGE: usize = 64 * 1024 * 1024;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let origin = Origin::start(None, move |mut x: Exchange| {
+        let count = Arc::clone(&count);
+        async move {
+            let mut body = x.head(&[], false);
+            let mut left = if x.request.uri().path() == "/large" { LARGE } else { 5 };
+            while left > 0 {
+                body.reserve_capacity(left.min(16 * 1024));
+                let Some(Ok(room)) = std::future::poll_fn(|cx| body.poll_capacity(cx)).await else { return };
+                let n = room.min(left);
+                left -= n;
+                count.fetch_add(n, Ordering::Relaxed);
+                if body.send_data(vec![b'x'; n].into(), left == 0).is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let route = "[[route]]\nname = \"all\"\npath = \"/\"\ncache = false\ninspect = false\n";
+    let gate = Gate::start(&[origin.address], &format!("protocol = \"http2\"\n{route}")).await;
+    let before = gate.memory("VmRSS");
+    let mut deaf = Vec::new();
+    for _ in 0..8 {
+        let mut h1 = H1::tls(gate.tls).await;
+        h1.write(b"GET /large HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\n\r\n").await.unwrap();
+        deaf.push(h1);
+    }
+    let mut last = 0;
+    until("all to stall", async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = sent.load(Ordering::Relaxed);
+        now > 0 && now == std::mem::replace(&mut last, now)
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(H1::tls(gate.tls).await.get("/small", "").await.text(), "xxxxx");
+    }
+    assert_eq!(origin.connections(), 1, "all on one connection");
+    let sent = sent.load(Ordering::Relaxed);
+    // Most of what left is in the sockets' buffers of the eight.
+    assert!(sent < LARGE * 8 / 4, "{sent} bytes left for clients that read nothing");
+    let grown = gate.memory("VmRSS").saturating_sub(before);
+    println!("{sent} bytes sent, {grown} KiB more in use");
+    assert!(grown < 32 * 1024, "{grown} KiB");
+}
