@@ -254,13 +254,17 @@ async fn ask(
             patience = choose::Patience { time: choose::whole(x, &lease), short: false, others: false };
         }
         attempts.count += 1;
-        let request = match asking.request.take() {
+        let mut request = match asking.request.take() {
             Some(request) => request,
             None => forward::straight(x, &asking.body)
                 .ok()
                 .flatten()
                 .ok_or_else(|| Refusal::new(Reason::Internal, "a request that could be written once"))?,
         };
+        if asking.upload.is_some() && !request.headers().contains_key(header::CONTENT_LENGTH) {
+            // Whatever the method, there is a body: one without a framing would be the next request.
+            request.headers_mut().insert(header::TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
+        }
         let body = asking.outgoing(lease.pool().settings().write_timeout.0);
         let safe = session.method().is_safe();
         let hedged = safe && attempts.count == 1 && asking.upload.is_none() && body.has_ended();

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Keys of `[upstream]` that come first, and a section of it.
 fn tls(protocol: &str, keys: &str) -> String {
@@ -196,6 +197,50 @@ async fn rfc9113_8_7_what_a_replica_did_not_look_at_is_asked_again_even_a_post()
     let gate = Gate::start(&[origin.address], "protocol = \"http2\"\n").await;
     let reply = H1::tls(gate.tls).await.post("/x", "application/json", b"{\"a\":1}").await;
     assert_eq!((reply.status, origin.seen().len()), (502, 1));
+}
+
+/// HTTP/2 by hand: takes one request and says in a GOAWAY that it looked at none (RFC 9113 section 6.8).
+async fn goes_away(mut stream: tokio::net::TcpStream) {
+    let frame = |kind: u8, payload: &[u8]| {
+        let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+        frame.extend([kind, 0, 0, 0, 0, 0]);
+        frame.extend_from_slice(payload);
+        frame
+    };
+    stream.write_all(&frame(4, &[])).await.unwrap();
+    let mut seen = vec![0; 24];
+    stream.read_exact(&mut seen).await.unwrap();
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        if head[3] == 1 {
+            stream.write_all(&frame(7, &[0; 8])).await.unwrap();
+            let _ = stream.read_to_end(&mut seen).await;
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rfc9113_6_8_what_a_goaway_leaves_out_is_asked_again_on_another_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let replica = tokio::spawn(async move {
+        tokio::spawn(goes_away(listener.accept().await.unwrap().0));
+        let mut server = h2::server::handshake(listener.accept().await.unwrap().0).await.unwrap();
+        while let Some(Ok((request, mut respond))) = server.accept().await {
+            let fields = request.headers().clone();
+            let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+            let text = format!("{:?}", fields.get("content-length").unwrap());
+            body.send_data(text.into(), true).unwrap();
+        }
+    });
+    let gate = Gate::start(&[address], "protocol = \"http2\"\n").await;
+    let reply = H1::tls(gate.tls).await.post("/x", "application/json", b"{\"a\":1}").await;
+    assert_eq!((reply.status, reply.text()), (200, "\"7\"".into()));
+    replica.abort();
 }
 
 /// A message of gRPC: not compressed, its length, itself.
@@ -387,6 +432,9 @@ async fn a_body_that_nothing_reads_flows_and_may_not_stall() {
         let fields = [("content-length", "100")];
         let reply = h2_request(gate.tls, "POST", "/up", &fields, vec![Bytes::from_static(b"hello")]).await;
         assert_eq!(reply.status, 408, "{protocol}");
+        // By the cache's way, which the base goes.
+        let get = "GET /up HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\ncontent-length: 100\r\n\r\nhello";
+        assert_eq!(H1::tls(gate.tls).await.send(get).await.status, 408, "{protocol}");
         // Broken framing is the client's fault.
         let reply = H1::tls(gate.tls).await.send(format!("{chunked}5\r\nhelloX\r\n")).await;
         assert_eq!(reply.status, 400, "{protocol}");
@@ -519,4 +567,55 @@ async fn a_websocket_goes_over_tls_too() {
     assert_eq!((reply.status, reply.text()), (200, "hello".into()), "its plain answer is relayed");
     std::fs::write(gate.path("ca.pem"), Issuer::new("other").pem()).unwrap();
     until("a replica that is not believed", async || H1::tls(gate.tls).await.send(handshake).await.status == 502).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_read_nothing_hold_up_neither_the_others_nor_much_memory() {
+    const LARGE: usize = 64 * 1024 * 1024;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let origin = Origin::start(None, move |mut x: Exchange| {
+        let count = Arc::clone(&count);
+        async move {
+            let mut body = x.head(&[], false);
+            let mut left = if x.request.uri().path() == "/large" { LARGE } else { 5 };
+            while left > 0 {
+                body.reserve_capacity(left.min(16 * 1024));
+                let Some(Ok(room)) = std::future::poll_fn(|cx| body.poll_capacity(cx)).await else { return };
+                let n = room.min(left);
+                left -= n;
+                count.fetch_add(n, Ordering::Relaxed);
+                if body.send_data(vec![b'x'; n].into(), left == 0).is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let route = "[[route]]\nname = \"all\"\npath = \"/\"\ncache = false\ninspect = false\n";
+    let gate = Gate::start(&[origin.address], &format!("protocol = \"http2\"\n{route}")).await;
+    let before = gate.memory("VmRSS");
+    let mut deaf = Vec::new();
+    for _ in 0..8 {
+        let mut h1 = H1::tls(gate.tls).await;
+        h1.write(b"GET /large HTTP/1.1\r\nhost: gate.test\r\nuser-agent: suite\r\n\r\n").await.unwrap();
+        deaf.push(h1);
+    }
+    let mut last = 0;
+    until("all to stall", async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = sent.load(Ordering::Relaxed);
+        now > 0 && now == std::mem::replace(&mut last, now)
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(H1::tls(gate.tls).await.get("/small", "").await.text(), "xxxxx");
+    }
+    assert_eq!(origin.connections(), 1, "all on one connection");
+    let sent = sent.load(Ordering::Relaxed);
+    // Most of what left is in the sockets' buffers of the eight.
+    assert!(sent < LARGE * 8 / 4, "{sent} bytes left for clients that read nothing");
+    let grown = gate.memory("VmRSS").saturating_sub(before);
+    println!("{sent} bytes sent, {grown} KiB more in use");
+    assert!(grown < 32 * 1024, "{grown} KiB");
 }

@@ -89,7 +89,8 @@ impl Exchange {
     /// The next piece of the request's body.
     pub(crate) async fn piece(&mut self) -> Option<Bytes> {
         let body = self.request.body_mut();
-        let piece = body.data().await?.ok()?;
+        // A stream that was reset has nobody to be answered.
+        let Ok(piece) = body.data().await? else { return std::future::pending().await };
         let _ = body.flow_control().release_capacity(piece.len());
         Some(piece)
     }
