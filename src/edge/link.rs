@@ -23,8 +23,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// The largest piece of a response body, in bytes: with its framing it fits a connection's write buffer.
-pub(super) const PIECE: usize = 30 * 1024;
+/// The largest piece of a response body, in bytes: with its framing it fits one TLS record (RFC 8446 section 5.1).
+pub(super) const PIECE: usize = 15 * 1024;
 /// The largest response head, in bytes.
 const HEAD: usize = 32 * 1024;
 /// The longest line with a chunk's size, its extensions with it, and the largest trailer section, in bytes.
