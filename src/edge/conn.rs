@@ -2,7 +2,9 @@
 //!
 //! The buffer turns a head and a small body into one TLS record and one system call. It is drained by `flush`, when it
 //! is full, and whenever somebody waits to *read*: whoever waits for the peer has nothing more to say for now, so an
-//! event or a first chunk is never kept back. Memory: at most [`BUFFER`] bytes a connection, none while it is idle.
+//! event or a first chunk is never kept back. HTTP/2 flushes by itself; its first flush lets the other tasks run that are
+//! ready, so that what several streams have to say at once is one record and one call too. Memory: at most [`BUFFER`]
+//! bytes a connection, none while it is idle.
 //!
 //! Reads pass a [`Framing`] guard: it follows the body that the head announced, and a byte that two parsers could read in
 //! two ways ends the connection before the base's parser sees it.
@@ -26,11 +28,11 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-/// Write buffer of one connection, in bytes: two of the largest TLS records (RFC 8446 section 5.1).
-pub(super) const BUFFER: usize = 32 * 1024;
+/// Write buffer of one connection, in bytes: the largest TLS record (RFC 8446 section 5.1).
+pub(super) const BUFFER: usize = 16 * 1024;
 /// What is written at once when nothing waits before it: from here on copying costs more than it saves.
 const DIRECT: usize = 4 * 1024;
-/// What is kept allocated after a flush.
+/// What is kept allocated after a flush, of an HTTP/2 connection.
 const KEEP: usize = 4 * 1024;
 
 /// Follows the framing of the HTTP/1 body that is being read; shared between the connection's loop and its stream.
@@ -134,7 +136,8 @@ impl Conn {
         }
         self.written = 0;
         self.out.clear();
-        if self.out.capacity() > KEEP {
+        // HTTP/1 has said what it had to say, and may wait for long; HTTP/2 goes on with other streams.
+        if self.frames.is_none() || self.out.capacity() > KEEP {
             self.out = Vec::new();
         }
         Poll::Ready(Ok(()))

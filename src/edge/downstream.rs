@@ -236,6 +236,14 @@ impl Downstream {
         self.body(body, true).await
     }
 
+    /// What a piece of so many bytes costs while the client does not take it, in bytes.
+    pub(super) fn holds(&self, piece: usize) -> usize {
+        match self {
+            Self::Bodiless(_) => 0,
+            Self::Base(_) => piece,
+        }
+    }
+
     /// Response body bytes written.
     pub(super) fn sent(&self) -> usize {
         match self {

@@ -9,6 +9,7 @@ use super::choose::{self, Patience};
 use super::deadline::{Alarms, Set, Wire};
 use super::kept::KeptLinks;
 use super::mirror::Copy;
+use super::relay::Stalls;
 use super::session::Hold;
 use crate::audit::Stage;
 use crate::balance::{Lease, Outcome, ReplicaId};
@@ -28,6 +29,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 tokio::task_local! {
     /// The admitted exchange on its way into [`ProxyHttp::new_ctx`].
@@ -58,6 +60,9 @@ pub(crate) struct Context {
     /// What a mirror gets as soon as a replica is asked.
     pub(super) copy: Option<Copy>,
     pub(super) streamed: u64,
+    /// What the streams of its connection share, and its place among the responses that are held.
+    pub(super) stalls: Arc<Stalls>,
+    pub(super) window: Option<OwnedSemaphorePermit>,
     pub(super) at_most: Option<u64>,
     pub(super) cache: cache_hooks::Part,
 }
@@ -304,7 +309,12 @@ impl ProxyHttp for Hooks {
         match gate::release_head(x, head.status.as_u16(), &head.headers, bodiless) {
             Ok(judging) => {
                 ctx.hold.set(judging.holds());
+                let held = judging.holds() && !bodiless;
                 ctx.judging = judging;
+                if ctx.window.is_none() {
+                    // To the end: the base does not say when the client has taken what was held.
+                    ctx.window = ctx.stalls.window(held, &head.headers).await;
+                }
                 if bodiless {
                     cache_hooks::admit(ctx);
                 }
@@ -375,7 +385,7 @@ impl ProxyHttp for Hooks {
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Context) {
         let cache = cache_hooks::status(session, ctx).map(|status| cache_hooks::counted(&status));
-        (ctx.lease, ctx.alarm) = (None, None);
+        (ctx.lease, ctx.alarm, ctx.window) = (None, None, None);
         // The base shows the body hook no end where the head was the end; a body that was held is judged by now.
         if e.is_none() && !ctx.judging.holds() {
             cache_hooks::admit(ctx);
@@ -445,6 +455,8 @@ impl Context {
             alarm: None,
             copy: None,
             streamed: 0,
+            stalls: Arc::default(),
+            window: None,
             at_most: Some(0),
             cache: cache_hooks::Part::None,
         }

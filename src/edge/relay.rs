@@ -27,14 +27,14 @@ use crate::request::grpc;
 use crate::telemetry::ReplicaOutcome;
 use crate::verdict::{Reason, Refusal};
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, Version, header};
+use http::{HeaderMap, Method, Response, StatusCode, Version, header};
 use pingora_http::ResponseHeader;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// A replica's answer, and the connection on which its body comes.
 struct Asked {
@@ -99,6 +99,16 @@ enum Cut {
     Replica(AskError),
     /// The rules refuse it, or what the client sends.
     Refused(Refusal),
+}
+
+impl From<Watched> for Cut {
+    fn from(watched: Watched) -> Self {
+        match watched {
+            Watched::Refused(refusal) if refusal.reason == Reason::Aborted => Self::Client(refusal.detail.into_owned()),
+            Watched::Refused(refusal) => Self::Refused(refusal),
+            Watched::Silent => Self::Replica(AskError::Late),
+        }
+    }
 }
 
 /// Asks a replica, and relays what it says.
@@ -348,14 +358,35 @@ struct Source<'a> {
 /// Most streams of a connection for which pieces of responses wait; further ones get their next piece when fewer do.
 const STALLED: usize = 32;
 
+/// Large responses of a connection that may be held for the rules at once, until they have been judged and written.
+const WINDOWS: usize = 8;
+/// Responses up to this size need no place among those, in bytes.
+const SMALL: u64 = 64 * 1024;
+
 /// The streams of one connection whose client does not take what is there for it.
-#[derive(Default)]
 pub(super) struct Stalls {
     count: AtomicUsize,
     fewer: Notify,
+    windows: Arc<Semaphore>,
+}
+
+impl Default for Stalls {
+    fn default() -> Self {
+        Self { count: AtomicUsize::new(0), fewer: Notify::new(), windows: Arc::new(Semaphore::new(WINDOWS)) }
+    }
 }
 
 impl Stalls {
+    /// A place among the responses that are held for the rules, where one with this head is `held` and needs one. Who
+    /// waits for it holds nothing of the body, so those who have one always get on.
+    pub(super) async fn window(&self, held: bool, head: &HeaderMap) -> Option<OwnedSemaphorePermit> {
+        let length = head.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if !held || length.is_some_and(|length| length <= SMALL) {
+            return None;
+        }
+        self.windows.clone().acquire_owned().await.ok()
+    }
+
     /// Waits until another stream may have a piece that its client does not take.
     async fn room(&self) {
         loop {
@@ -406,7 +437,7 @@ impl Client<'_> {
 
     /// Writes a piece of the body. While the client does not take it, it counts as held.
     async fn piece(&mut self, x: &Exchange, piece: Bytes, end: bool, ahead: usize) -> Result<(), Cut> {
-        let bytes = piece.len() + OVERHEAD + ahead;
+        let bytes = self.session.holds(piece.len()) + OVERHEAD + ahead;
         let mut writing = pin!(self.session.body(piece, end));
         let at_once = std::future::poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await;
         let written = match at_once {
@@ -423,8 +454,8 @@ impl Client<'_> {
     }
 }
 
-/// What a stalled response holds besides the piece being written, in bytes: a TLS record and the exchange itself.
-const OVERHEAD: usize = 32 * 1024;
+/// What a stalled response holds besides the piece being written, in bytes: TLS, and the exchange itself.
+const OVERHEAD: usize = 16 * 1024;
 
 /// Bytes moved for one response before the worker thread's other exchanges have their turn: about 100 us.
 const TURN: usize = 128 * 1024;
@@ -442,6 +473,15 @@ async fn pump(
     let (mut trailers, mut begun, mut moved) = (None, false, 0);
     // While a body flows, silence may be its client's; `upload` knows when it is the replica's.
     let silence = if upload.is_some() { FOREVER } else { from.silence };
+    let mut window = match head.as_ref().filter(|_| !end && judging.holds()) {
+        None => None,
+        Some(head) => tokio::select! {
+            biased;
+            window = client.stalls.window(true, &head.headers) => window,
+            watched = watch(upload.as_mut(), client.session, FOREVER) => return Err(watched.into()),
+            () = over(from.deadline) => return Err(Cut::Refused(given_up())),
+        },
+    };
     loop {
         if !judging.holds()
             && !end
@@ -458,13 +498,7 @@ async fn pump(
                     stalls.room().await;
                     from.link.next(silence).await
                 } => next.map_err(Cut::Replica)?,
-                watched = watch(upload.as_mut(), client.session, from.silence) => match watched {
-                    Watched::Refused(refusal) if refusal.reason == Reason::Aborted => {
-                        return Err(Cut::Client(refusal.detail.into_owned()));
-                    }
-                    Watched::Refused(refusal) => return Err(Cut::Refused(refusal)),
-                    Watched::Silent => return Err(Cut::Replica(AskError::Late)),
-                },
+                watched = watch(upload.as_mut(), client.session, from.silence) => return Err(watched.into()),
                 () = over(from.deadline) => return Err(Cut::Refused(given_up())),
             };
             if let Some(upload) = upload {
@@ -500,6 +534,7 @@ async fn pump(
             let written = client.session.trailers(trailers).await;
             return written.map_err(|e| Cut::Client(e.to_string()));
         }
+        drop(window.take());
         if end {
             return Ok(());
         }

@@ -287,7 +287,7 @@ async fn proxy(
     body: Held,
     waits: bool,
     framing: Option<Framing>,
-    stalls: &Stalls,
+    stalls: &Arc<Stalls>,
 ) -> After {
     let (body, at_most) = match body {
         Held::Whole { bytes, share } => {
@@ -318,7 +318,7 @@ async fn proxy(
         Ok(head) => head,
         Err(e) => return refuse(edge, session, x, Refusal::new(Reason::Internal, e.to_string())).await,
     };
-    Box::pin(through_base(edge, session, x, (head, body, waits), copy, at_most)).await
+    Box::pin(through_base(edge, session, x, (head, body, waits), copy, at_most, stalls.clone())).await
 }
 
 /// Hands an admitted exchange to the base's proxy, and takes it back.
@@ -329,6 +329,7 @@ async fn through_base(
     (head, body, waits): (RequestHeader, ReplayBody, bool),
     copy: Option<Copy>,
     at_most: Option<u64>,
+    stalls: Arc<Stalls>,
 ) -> After {
     if waits && session.proceed().await.is_err() {
         return refuse(edge, session, x, Refusal::new(Reason::Aborted, "client left before its body")).await;
@@ -341,7 +342,8 @@ async fn through_base(
     let load = (edge.gate.kept().load.clone(), x.snapshot.config.document.overload.clone());
     let times = x.snapshot.times.clone();
     let (hold, back, give_back) = (Hold::default(), Slot::default(), GiveBack::default());
-    let context = Context { x: Some(x), back: back.clone(), hold: hold.clone(), copy, at_most, ..Context::empty() };
+    let context =
+        Context { x: Some(x), back: back.clone(), hold: hold.clone(), copy, at_most, stalls, ..Context::empty() };
     let custom = AdmittedSession::new(session, head, body, hold, give_back.clone(), edge.stop.clone(), load, times);
     let served = edge.proxy.process_new_http(ServerSession::new_custom(Box::new(custom)), &edge.stop);
     ADMITTED.scope(Cell::new(Some(context)), served).await;

@@ -6,6 +6,9 @@
 //! a second over a stretch of at least `patience` in which we had to wait for it. A stretch ends when we have not waited
 //! for that long. Memory: one timer while a write waits.
 //!
+//! Of what a client does not read, the kernel holds a little ([`UNSENT`], and what is short, whole), and we nothing: that
+//! memory would be ours, and encrypting for nobody our time.
+//!
 //! What has to be seen of a connection before anybody reads from it, a PROXY header or a ClientHello, is read ahead here
 //! and given to the reader first.
 
@@ -50,10 +53,10 @@ const AHEAD: usize = 1024;
 
 /// Most bytes that the kernel takes of what its client's window has no room for. Enough that a connection is never idle
 /// between two of our writes; what is on its way does not count.
-const UNSENT: u32 = 128 * 1024;
+const UNSENT: u32 = 32 * 1024;
 
 /// Most bytes that the kernel is made to take beyond that: what TLS makes of the largest piece of a response.
-const PRESSED: usize = 34 * 1024;
+const PRESSED: usize = 20 * 1024;
 
 /// Has the kernel take no more for a client than it can soon send (`TCP_NOTSENT_LOWAT`). Else it takes megabytes for one
 /// who does not read: we would have to encrypt them first, and would wait the longer for room the slower the client is.
