@@ -116,12 +116,12 @@ impl Upload {
         };
         let read = timeout(limit, session.read_body()).await;
         let Ok(read) = read else {
-            let what = format!("body stalled after {} bytes", self.read);
-            return Err(if self.converses {
-                Watched::Silent
-            } else {
-                Watched::Refused(Refusal::new(Reason::TooSlow, what))
-            });
+            // Nothing is held against the replica: whoever says nothing for long enough could have it ejected.
+            let what = match self.converses {
+                true => "neither side said anything for too long".to_owned(),
+                false => format!("body stalled after {} bytes", self.read),
+            };
+            return Err(Watched::Refused(Refusal::new(Reason::TooSlow, what)));
         };
         self.waited += since.elapsed();
         self.since = None;

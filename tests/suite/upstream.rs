@@ -387,6 +387,25 @@ async fn what_the_gate_refuses_of_grpc_is_told_as_a_grpc_status() {
     }
     assert_eq!((status(&last), last["content-type"].as_bytes()), (Some("8"), &b"application/grpc"[..]));
     assert!(last.contains_key("grpc-message") && last.contains_key("x-request-id"));
+    // A call over which nobody says anything ends, and says nothing about its replica.
+    let more = format!("protocol = \"http2\"\nread_timeout = \"400ms\"\n{CALLS}");
+    let gate = Gate::start(&[origin.address], &more).await;
+    let silent = async {
+        let (response, mut body) =
+            h2(&gate).await.send_request(call("/echo.Echo/Chat").body(()).unwrap(), false).unwrap();
+        body.send_data(message(b"hi"), false).unwrap();
+        let mut stream = response.await.unwrap().into_body();
+        while let Some(Ok(piece)) = stream.data().await {
+            let _ = stream.flow_control().release_capacity(piece.len());
+        }
+        stream.trailers().await.unwrap().unwrap()
+    };
+    assert_eq!(status(&within("the end of a silent call", silent).await), Some("4"));
+    let late = format!(
+        "gatehouse_replica_requests_total{{outcome=\"timed_out\",pool=\"default\",replica=\"{}\"}}",
+        origin.address
+    );
+    assert_eq!(gate.metric(&late).await, 0.0);
     let gone = origin.address;
     drop(origin);
     let gate = Gate::start(&[gone], &format!("protocol = \"http2\"\n{CALLS}")).await;
