@@ -40,6 +40,7 @@ pub(super) enum AskError {
 /// The connections that are kept. Any number of exchanges may take and keep at once.
 #[derive(Default)]
 pub(super) struct KeptLinks {
+    #[expect(clippy::vec_box, reason = "a link moves from exchange to exchange, and none keeps room for a whole one")]
     by_address: DashMap<SocketAddr, Vec<Box<Link>>>,
     count: AtomicUsize,
 }
