@@ -199,7 +199,7 @@ impl Trunks {
 /// The connections that are kept. Any number of exchanges may take and keep at once.
 #[derive(Default)]
 pub(super) struct KeptLinks {
-    #[expect(clippy::vec_box, reason = "they move between here and their exchanges as they are")]
+    #[expect(clippy::vec_box, reason = "a link moves from exchange to exchange, and none keeps room for a whole one")]
     links: DashMap<Key, Vec<Box<link::Link>>>,
     count: AtomicUsize,
     trunks: DashMap<Key, Arc<Trunks>>,

@@ -359,7 +359,7 @@ struct Source<'a> {
 const STALLED: usize = 32;
 
 /// Large responses of a connection that may be held for the rules at once, until they have been judged and written.
-const WINDOWS: usize = 8;
+const WINDOWS: usize = 16;
 /// Responses up to this size need no place among those, in bytes.
 const SMALL: u64 = 64 * 1024;
 
