@@ -225,6 +225,7 @@ pub fn build(config: &Config, previous: Option<&Snapshot>, metrics: &Arc<Metrics
             let mut warnings = certificates.warnings().to_vec();
             warnings
                 .extend(listeners.iter().filter_map(|l| l.terminator.as_ref()).flat_map(Terminator::warnings).cloned());
+            warnings.extend(pools.warnings());
             warnings.extend(users.warnings().into_iter().map(|warning| warning.under("client")));
             let snapshot = Snapshot {
                 generation: GENERATION.fetch_add(1, Ordering::Relaxed) + 1,
@@ -351,6 +352,7 @@ impl Snapshot {
             files.extend(candidate.inspect.files().iter().chain(&candidate.policy_files).map(|p| absolute(p)));
         }
         files.extend(self.certificate_files.iter().cloned());
+        files.extend(self.pools.files());
         files.extend(self.tickets.file().map(Path::to_owned));
         files.extend(self.listeners.iter().filter_map(|l| l.terminator.as_ref()).flat_map(|t| t.files().to_vec()));
         files.extend(self.config.document.client.keys.iter().filter_map(|key| key.file.as_deref()).map(absolute));

@@ -25,7 +25,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("inspect", &[]),
     ("cache", &[]),
-    ("balance", &[]),
+    // It speaks to replicas, to probe them: over TLS too.
+    ("balance", &["tls"]),
     ("audit", &[]),
     // Its settings belong to the tree; the listener itself is started by `server`.
     ("admin", &[]),

@@ -1,5 +1,6 @@
 //! What a replica's answers change: how fast it is taken to be, whether it is doubted, and whether it is ejected.
 
+use super::hedge::After;
 use super::outlier::{Change, Evidence, Sign, convicts};
 use super::pool::{Lease, Pool};
 use super::replica::Replica;
@@ -29,6 +30,11 @@ pub enum Outcome {
     Broken,
     /// A kept connection broke off, which replicas may do to one that is idle (RFC 9112 section 9.3.1).
     Stale,
+    /// Another was asked beside it, and answered first.
+    Overtaken {
+        /// How long it had.
+        after: Duration,
+    },
     /// It did not answer in time.
     TimedOut {
         /// How long it had.
@@ -40,7 +46,17 @@ impl Pool {
     pub(super) fn settle(&self, lease: &mut Lease, outcome: Outcome, now: Instant) {
         let replica = Arc::clone(&lease.member.replica);
         let rules = &self.settings.ejection;
+        if let Outcome::Answered { latency: time, .. } | Outcome::Overtaken { after: time } = outcome
+            && self.settings.hedge.after != After::Off
+        {
+            self.hedges.observe(time);
+        }
         let sign = match outcome {
+            Outcome::Overtaken { after } => {
+                // It might have answered the next moment: that it took as long as this is all that is known.
+                replica.observe(after, now);
+                return;
+            }
             Outcome::Answered { status, latency } if rules.statuses.has(status) => {
                 // Failing fast is not being fast.
                 let latency = latency.max(Duration::from_secs_f64(replica.latency().unwrap_or(0.0)));

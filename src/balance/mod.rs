@@ -28,6 +28,7 @@ mod choice;
 mod discover;
 mod endpoint;
 mod ewma;
+mod hedge;
 mod judge;
 mod members;
 mod outlier;
@@ -38,21 +39,25 @@ mod replica;
 mod ring;
 mod settings;
 mod status;
+mod transport;
 
 pub use discover::DiscoverSettings;
 pub use endpoint::Replicas;
+pub use hedge::{After, HedgeSettings};
 pub use judge::Outcome;
 pub use pool::{Ask, Lease, Pool};
 pub use replica::{Replica, ReplicaId};
 pub use ring::hash;
 pub use settings::{AffinitySettings, Algorithm, EjectionSettings, HashBy, HealthSettings, RetrySettings, Settings};
 pub use status::Statuses;
+pub use transport::{ConnectError, Connected, Protocol, Transport, Wire};
 
 use crate::fault::Fault;
 use crate::telemetry::Metrics;
+use crate::tls::Outbound;
 use crate::units::Share;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{Semaphore, watch};
@@ -66,6 +71,7 @@ pub struct Pools {
     /// `[upstream]` first.
     list: Vec<Arc<Pool>>,
     default: Arc<Pool>,
+    cookies: Vec<Box<str>>,
 }
 
 impl Pools {
@@ -111,8 +117,11 @@ impl Pools {
         }
         match default {
             Some(default) if faults.is_empty() => {
-                let list = std::iter::once(Arc::clone(&default)).chain(named).collect();
-                Ok(Self { list, default })
+                let list: Vec<_> = std::iter::once(Arc::clone(&default)).chain(named).collect();
+                let mut cookies: Vec<Box<str>> =
+                    list.iter().map(|pool| pool.settings().affinity.cookie.as_str().into()).collect();
+                cookies.retain(|cookie| !cookie.is_empty());
+                Ok(Self { list, default, cookies })
             }
             _ => Err(faults),
         }
@@ -131,6 +140,29 @@ impl Pools {
     /// All of them, the default one first.
     pub fn all(&self) -> &[Arc<Pool>] {
         &self.list
+    }
+
+    /// The files that were read to speak to replicas: when one changes, the configuration is to be loaded anew.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.outbound().flat_map(|(_, tls)| tls.files().to_vec()).collect()
+    }
+
+    /// What works but should not stay so, keys as in the configuration.
+    pub fn warnings(&self) -> Vec<Fault> {
+        let named = |(i, tls): (usize, &Outbound)| {
+            let key = i.checked_sub(1).map_or_else(|| "upstream".to_owned(), |i| format!("pool[{i}]"));
+            tls.warnings().iter().map(|warning| warning.clone().under(&key)).collect::<Vec<_>>()
+        };
+        self.outbound().flat_map(named).collect()
+    }
+
+    fn outbound(&self) -> impl Iterator<Item = (usize, &Outbound)> {
+        self.list.iter().enumerate().filter_map(|(i, pool)| Some((i, pool.transport().tls()?)))
+    }
+
+    /// The names of all affinity cookies, which are between clients and the gate.
+    pub fn cookies(&self) -> &[Box<str>] {
+        &self.cookies
     }
 
     /// Probes replicas and finds them anew until `shutdown` says true or its sender is gone. One runs for each

@@ -4,14 +4,16 @@ use super::affinity::{self, Affinity};
 use super::budget::{Budget, Terms};
 use super::choice::{self, Candidate};
 use super::discover::Discovery;
+use super::hedge::{After, Hedges};
 use super::judge::Outcome;
 use super::members::{Member, Members};
 use super::outlier::Sign;
 use super::queue::{Queue, Waited};
 use super::replica::{Replica, ReplicaId};
 use super::settings::{Algorithm, Settings};
+use super::transport::Transport;
 use crate::fault::Fault;
-use crate::telemetry::{Metrics, PoolMetrics, RetryOutcome};
+use crate::telemetry::{HedgeOutcome, Metrics, PoolMetrics, RetryOutcome};
 use crate::units::Share;
 use crate::verdict::{Reason, Refusal};
 use arc_swap::ArcSwap;
@@ -45,6 +47,7 @@ pub struct Ask<'a> {
 pub struct Pool {
     pub(super) name: Arc<str>,
     pub(super) settings: Settings,
+    pub(super) transport: Arc<Transport>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) meter: PoolMetrics,
     pub(super) members: ArcSwap<Members>,
@@ -55,6 +58,7 @@ pub struct Pool {
     pub(super) doubt: Notify,
     pub(super) queue: Arc<Queue>,
     budget: Arc<Budget>,
+    pub(super) hedges: Arc<Hedges>,
     /// One ejection is decided at a time: each looks at how many there are.
     pub(super) ejecting: Mutex<()>,
     pub(super) born: Instant,
@@ -116,13 +120,21 @@ impl Pool {
         metrics: &Arc<Metrics>,
         now: Instant,
     ) -> Result<Self, Vec<Fault>> {
-        let endpoints = settings.endpoints()?;
+        let endpoints = settings.endpoints();
+        let transport = Transport::build(settings, base, previous.map(|previous| &previous.transport));
+        let (endpoints, transport) = match (endpoints, transport) {
+            (Ok(endpoints), Ok(transport)) => (endpoints, transport),
+            (endpoints, transport) => {
+                return Err([endpoints.err(), transport.err()].into_iter().flatten().flatten().collect());
+            }
+        };
         let known = previous.map(|previous| previous.discovery.lock().clone());
         let discovery = Discovery::begin(endpoints, &settings.discover, base, known.as_ref(), now)?;
         let terms = terms(settings);
         let pool = Self {
             name: name.into(),
             settings: settings.clone(),
+            transport,
             metrics: Arc::clone(metrics),
             meter: metrics.balance.pool(name),
             members: ArcSwap::from_pointee(Members::default()),
@@ -132,6 +144,7 @@ impl Pool {
             doubt: Notify::new(),
             queue: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.queue)),
             budget: previous.map_or_else(|| Arc::new(Budget::new(terms, now)), |previous| Arc::clone(&previous.budget)),
+            hedges: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.hedges)),
             ejecting: Mutex::default(),
             born: now,
             compare: AtomicU64::new(0),
@@ -362,6 +375,28 @@ impl Pool {
         outcome == RetryOutcome::Retried
     }
 
+    /// After how long a second replica is to be asked beside `first`, for a request that may be asked twice; `None`: not.
+    pub fn hedges_after(&self, first: &Replica) -> Option<Duration> {
+        if self.settings.hedge.after == After::Off || !self.has_other(&[first.id()]) {
+            return None;
+        }
+        self.hedges.deposit(&self.settings.hedge);
+        self.hedges.after(&self.settings.hedge)
+    }
+
+    /// A second replica, if one is free and the budget lasts, which then is paid. Counts what it decides against.
+    pub fn hedge(self: &Arc<Self>, ask: Ask<'_>) -> Option<Lease> {
+        let Some(lease) = self.try_acquire(ask) else {
+            self.meter.hedges.count(HedgeOutcome::Nobody);
+            return None;
+        };
+        if self.hedges.withdraw() {
+            return Some(lease);
+        }
+        self.meter.hedges.count(HedgeOutcome::OverBudget);
+        None
+    }
+
     /// Whether a request that was sent `attempts` times before could yet be sent to another replica than this one.
     pub fn may_leave(&self, attempts: usize, tried: &[ReplicaId], replica: &Replica) -> bool {
         if attempts >= usize::from(self.settings.max_retries) {
@@ -390,6 +425,11 @@ impl Pool {
     /// What the pool was built from: timeouts are the caller's to apply.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How its replicas are spoken to.
+    pub fn transport(&self) -> &Arc<Transport> {
+        &self.transport
     }
 
     /// Counters of the pool.

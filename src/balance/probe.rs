@@ -11,19 +11,22 @@
 use super::pool::Pool;
 use super::replica::{Probed, Replica};
 use super::settings::HealthSettings;
-use http::{Request, StatusCode, header};
+use super::transport::{Connected, Transport, Wire};
+use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Largest body read of an answer.
 const MAX_BODY: usize = 64 * 1024;
 /// Largest answer head that hyper may buffer.
 const MAX_HEAD: usize = 16 * 1024;
+/// The same over HTTP/2, and the window of its body.
+const MAX_HEADER_LIST: u32 = 16 * 1024;
+const MAX_WINDOW: u32 = 64 * 1024;
 /// Shortest time between a failure and the probe it asks for, so that many failures are one probe.
 const DOUBT: Duration = Duration::from_millis(100);
 /// How many probes of the fall-back there are to one of the first path.
@@ -71,9 +74,9 @@ impl Pool {
     async fn probe(&self, replica: &Replica, round: u32) {
         let health = &self.settings.health;
         let found = if health.enabled {
-            look(replica, health, round).await
+            look(replica, &self.transport, health, round).await
         } else {
-            let good = connects(replica, health).await;
+            let good = dial(replica, &self.transport, health).await.is_some();
             Probed { alive: good, ready: good }
         };
         if !replica.judge(found, health, Instant::now()) {
@@ -93,33 +96,37 @@ impl Pool {
     }
 }
 
-async fn connects(replica: &Replica, health: &HealthSettings) -> bool {
-    matches!(timeout(health.timeout.0, TcpStream::connect(replica.address())).await, Ok(Ok(_)))
+/// A connection as a request would have it.
+async fn dial(replica: &Replica, transport: &Transport, health: &HealthSettings) -> Option<Connected> {
+    let connected = transport.connect(replica, false, health.timeout.0).await;
+    replica.believed(connected.as_ref().err());
+    connected.ok()
 }
 
 /// One probe, of as many questions as it takes.
-async fn look(replica: &Replica, health: &HealthSettings, round: u32) -> Probed {
-    let answer = readiness(replica, health, round).await;
+async fn look(replica: &Replica, transport: &Transport, health: &HealthSettings, round: u32) -> Probed {
+    let answer = readiness(replica, transport, health, round).await;
     let alive = if health.live_path.is_empty() {
         answer != Answer::Silent
     } else {
         // A replica that says it is ready is not asked whether it lives.
-        answer == Answer::Ready || lives(replica, health).await
+        answer == Answer::Ready || lives(replica, transport, health).await
     };
     Probed { alive, ready: alive && answer == Answer::Ready }
 }
 
-async fn lives(replica: &Replica, health: &HealthSettings) -> bool {
-    let asked = ask(replica, health, &health.live_path, |status, _| match health.status.has(status.as_u16()) {
-        true => Answer::Ready,
-        false => Answer::NotReady,
-    });
+async fn lives(replica: &Replica, transport: &Transport, health: &HealthSettings) -> bool {
+    let asked =
+        ask(replica, transport, health, &health.live_path, |status, _| match health.status.has(status.as_u16()) {
+            true => Answer::Ready,
+            false => Answer::NotReady,
+        });
     timeout(health.timeout.0, asked).await.ok().flatten().is_some_and(|(answer, _)| answer == Answer::Ready)
 }
 
-async fn readiness(replica: &Replica, health: &HealthSettings, round: u32) -> Answer {
-    let first = || ask_in_time(replica, health, &health.path);
-    let fallback = || ask_in_time(replica, health, &health.fallback);
+async fn readiness(replica: &Replica, transport: &Transport, health: &HealthSettings, round: u32) -> Answer {
+    let first = || ask_in_time(replica, transport, health, &health.path);
+    let fallback = || ask_in_time(replica, transport, health, &health.fallback);
     // Nothing there is an answer, though no good one.
     let settled = |answer: Answer| if answer == Answer::NotThere { Answer::NotReady } else { answer };
     if health.fallback.is_empty() {
@@ -142,9 +149,9 @@ async fn readiness(replica: &Replica, health: &HealthSettings, round: u32) -> An
     }
 }
 
-async fn ask_in_time(replica: &Replica, health: &HealthSettings, path: &str) -> Answer {
+async fn ask_in_time(replica: &Replica, transport: &Transport, health: &HealthSettings, path: &str) -> Answer {
     let asked = async {
-        let (answer, body) = ask(replica, health, path, |status, kind| judge(status, kind, health)).await?;
+        let (answer, body) = ask(replica, transport, health, path, |status, kind| judge(status, kind, health)).await?;
         Some(if answer == Answer::Ready && !body { Answer::NotReady } else { answer })
     };
     // No connection, no answer in time and no HTTP are all the same here.
@@ -154,28 +161,69 @@ async fn ask_in_time(replica: &Replica, health: &HealthSettings, path: &str) -> 
 /// Asks for a path; what `judge` makes of status and type, and whether the body holds what is expected.
 async fn ask(
     replica: &Replica,
+    transport: &Transport,
     health: &HealthSettings,
     path: &str,
     judge: impl Fn(StatusCode, Option<&[u8]>) -> Answer,
 ) -> Option<(Answer, bool)> {
-    let stream = TcpStream::connect(replica.address()).await.ok()?;
+    let connected = dial(replica, transport, health).await?;
+    let judge = |head: &HeaderMap, status| judge(status, head.get(header::CONTENT_TYPE).map(|value| value.as_bytes()));
+    let request =
+        Request::get(path).header(header::USER_AGENT, "gatehouse-probe").header(header::ACCEPT, "application/json");
+    if connected.http2 {
+        return ask_h2(replica, transport, health, path, request, connected.wire, judge).await;
+    }
+    let io = TokioIo::new(connected.wire);
     let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(MAX_HEAD).handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.ok()?;
-    let request = Request::get(path)
-        .header(header::HOST, &**replica.name())
-        .header(header::USER_AGENT, "gatehouse-probe")
-        .header(header::ACCEPT, "application/json")
-        .header(header::CONNECTION, "close")
-        .body(Empty::new())
-        .ok()?;
+        http1::Builder::new().max_buf_size(MAX_HEAD).handshake::<_, Empty<Bytes>>(io).await.ok()?;
+    let request =
+        request.header(header::HOST, &**replica.name()).header(header::CONNECTION, "close").body(Empty::new()).ok()?;
     let exchange = async {
         let answer = sender.send_request(request).await.ok()?;
         let (head, body) = answer.into_parts();
-        let answer = judge(head.status, head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes()));
-        let holds = answer != Answer::Ready || expected(body, health).await;
+        let answer = judge(&head.headers, head.status);
+        let holds = answer != Answer::Ready || health.expect_json.is_none() || expected(read(body).await, health);
         Some((answer, holds))
     };
     // The connection is driven here and dropped with the exchange: nothing outlives a probe.
+    tokio::select! {
+        answer = exchange => answer,
+        _ = async { drop(connection.await); std::future::pending::<()>().await } => None,
+    }
+}
+
+/// The same over HTTP/2.
+async fn ask_h2(
+    replica: &Replica,
+    transport: &Transport,
+    health: &HealthSettings,
+    path: &str,
+    request: http::request::Builder,
+    wire: Wire,
+    judge: impl Fn(&HeaderMap, StatusCode) -> Answer,
+) -> Option<(Answer, bool)> {
+    let uri =
+        Uri::builder().scheme(transport.scheme()).authority(&**replica.name()).path_and_query(path).build().ok()?;
+    let mut builder = h2::client::Builder::new();
+    builder.enable_push(false).max_header_list_size(MAX_HEADER_LIST).initial_window_size(MAX_WINDOW);
+    let (sender, connection) = builder.handshake::<_, Bytes>(wire).await.ok()?;
+    let exchange = async {
+        let mut sender = sender.ready().await.ok()?;
+        let (answer, _) = sender.send_request(request.uri(uri).body(()).ok()?, true).ok()?;
+        let (head, mut body) = answer.await.ok()?.into_parts();
+        let answer = judge(&head.headers, head.status);
+        let reads = answer == Answer::Ready && health.expect_json.is_some();
+        let mut bytes = Some(Vec::new());
+        while let (true, Some(read)) = (reads, &mut bytes) {
+            // What is more than the window is not asked for.
+            match body.data().await {
+                Some(Ok(piece)) if read.len() + piece.len() <= MAX_BODY => read.extend_from_slice(&piece),
+                Some(_) => bytes = None,
+                None => break,
+            }
+        }
+        Some((answer, !reads || expected(bytes, health)))
+    };
     tokio::select! {
         answer = exchange => answer,
         _ = async { drop(connection.await); std::future::pending::<()>().await } => None,
@@ -203,19 +251,25 @@ fn judge(status: StatusCode, content_type: Option<&[u8]>, health: &HealthSetting
     }
 }
 
-/// Whether the body holds what is expected of it.
-async fn expected(body: Incoming, health: &HealthSettings) -> bool {
-    let Some(expected) = &health.expect_json else { return true };
+/// A body whole; `None` if it is too large or breaks off.
+async fn read(body: Incoming) -> Option<Vec<u8>> {
     let mut body = Limited::new(body, MAX_BODY);
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         match frame.map(hyper::body::Frame::into_data) {
             Ok(Ok(data)) => bytes.extend_from_slice(&data),
             Ok(Err(_)) => {} // trailers
-            Err(_) => return false,
+            Err(_) => return None,
         }
     }
-    let Ok(serde_json::Value::Object(found)) = serde_json::from_slice(&bytes) else { return false };
+    Some(bytes)
+}
+
+/// Whether a body holds what is expected of it.
+fn expected(body: Option<Vec<u8>>, health: &HealthSettings) -> bool {
+    let Some(expected) = &health.expect_json else { return true };
+    let found = body.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let Some(serde_json::Value::Object(found)) = found else { return false };
     expected.iter().all(|(key, value)| found.get(key) == Some(value))
 }
 

@@ -3,6 +3,7 @@
 use super::ewma::Ewma;
 use super::outlier::{Change, Evidence, Outlier, Sign, Sums};
 use super::settings::{EjectionSettings, HealthSettings};
+use super::transport::{ConnectError, host_of};
 use crate::telemetry::ReplicaMetrics;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -112,6 +113,8 @@ pub struct Replica {
     fallback: AtomicBool,
     /// Told when it is found dead.
     died: Notify,
+    /// Why it was not believed last; empty while it is.
+    disbelief: Mutex<String>,
     ewma: Mutex<Ewma>,
     record: Mutex<Record>,
 }
@@ -130,6 +133,7 @@ impl Replica {
             epoch: AtomicU32::new(0),
             fallback: AtomicBool::new(false),
             died: Notify::new(),
+            disbelief: Mutex::default(),
             ewma: Mutex::default(),
             record: Mutex::new(record),
         }
@@ -143,6 +147,26 @@ impl Replica {
     /// `host:port` as configured or found.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// The host in its name.
+    pub fn host(&self) -> &str {
+        host_of(&self.name)
+    }
+
+    /// Says in the log why it is not believed over TLS: once for each reason, not for each connection. `None`: it is.
+    pub fn believed(&self, error: Option<&ConnectError>) {
+        match error {
+            Some(ConnectError::Tls(why)) => {
+                let mut known = self.disbelief.lock();
+                if *known != *why {
+                    tracing::warn!(replica = %self.name, address = %self.address, %why, "replica is not believed");
+                    known.clone_from(why);
+                }
+            }
+            Some(_) => {}
+            None => self.disbelief.lock().clear(),
+        }
     }
 
     /// Where to connect to.

@@ -2,8 +2,11 @@
 
 use super::discover::DiscoverSettings;
 use super::endpoint::{Endpoint, Replicas};
+use super::hedge::HedgeSettings;
 use super::status::Statuses;
+use super::transport::Protocol;
 use crate::fault::Fault;
+use crate::tls::{self, UpstreamTls};
 use crate::units::{self, Secret, Share, Span};
 use http::HeaderName;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -17,7 +20,12 @@ pub struct Settings {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Where the replicas are: a list of `host:port`, or one text with commas. A name stands for all its addresses.
+    /// `https://` before one says that the pool's replicas speak TLS, as `tls` does.
     pub replicas: Replicas,
+    /// What is spoken with them.
+    pub protocol: Protocol,
+    /// Requests that one HTTP/2 connection carries at once; the replica may want fewer.
+    pub max_streams: u32,
     /// How one is chosen.
     pub algorithm: Algorithm,
     /// What consistent hashing goes by.
@@ -40,8 +48,13 @@ pub struct Settings {
     pub max_queue: u32,
     /// How long one waits; then 503.
     pub queue_timeout: Span,
+    /// Whether they are spoken to over TLS, and whom the gate then believes.
+    #[serde(deserialize_with = "tls::switch_or_table")]
+    pub tls: UpstreamTls,
     /// When a request is sent again.
     pub retry: RetrySettings,
+    /// When a second replica is asked beside the first.
+    pub hedge: HedgeSettings,
     /// A cookie that brings a client back to its replica.
     pub affinity: AffinitySettings,
     /// How replicas are probed.
@@ -57,6 +70,8 @@ impl Default for Settings {
         Self {
             name: String::new(),
             replicas: Replicas(vec!["127.0.0.1:8181".into()]),
+            protocol: Protocol::default(),
+            max_streams: 100,
             algorithm: Algorithm::default(),
             hash_by: HashBy::default(),
             slow_start: Span::secs(0),
@@ -68,7 +83,9 @@ impl Default for Settings {
             max_in_flight: 0,
             max_queue: 64,
             queue_timeout: Span::secs(1),
+            tls: UpstreamTls::default(),
             retry: RetrySettings::default(),
+            hedge: HedgeSettings::default(),
             affinity: AffinitySettings::default(),
             health: HealthSettings::default(),
             ejection: EjectionSettings::default(),
@@ -269,7 +286,16 @@ impl Default for EjectionSettings {
     }
 }
 
+/// What may stand before a replica.
+const HTTPS: &str = "https://";
+const HTTP: &str = "http://";
+
 impl Settings {
+    /// Whether the replicas are spoken to over TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls.enabled || self.replicas.0.iter().any(|text| text.trim_start().starts_with(HTTPS))
+    }
+
     /// Whether a request's key decides.
     pub fn hashes(&self) -> bool {
         self.algorithm == Algorithm::ConsistentHash
@@ -279,8 +305,20 @@ impl Settings {
     pub(super) fn endpoints(&self) -> Result<Vec<Endpoint>, Vec<Fault>> {
         let mut faults = self.discover.faults();
         let mut endpoints = Vec::new();
+        let over_tls = self.speaks_tls();
         for (i, text) in self.replicas.0.iter().enumerate() {
-            match Endpoint::read(text) {
+            let text = text.trim_start();
+            let (bare, says) = match (text.strip_prefix(HTTPS), text.strip_prefix(HTTP)) {
+                (Some(bare), _) => (with_port(bare, 443), true),
+                (_, Some(bare)) => (with_port(bare, 80), false),
+                _ => (text.to_owned(), self.tls.enabled),
+            };
+            if says != over_tls {
+                let what = format!("{text:?} is without TLS, and the pool speaks TLS");
+                let mend = "write https:// before each replica, or put those without TLS into a pool of their own";
+                faults.push(Fault::key(format!("replicas[{i}]"), what, mend));
+            }
+            match Endpoint::read(&bare) {
                 Some(endpoint) => endpoints.push(endpoint),
                 None => faults.push(Fault::key(
                     format!("replicas[{i}]"),
@@ -291,6 +329,10 @@ impl Settings {
         }
         if self.replicas.0.is_empty() && !self.discover.finds() {
             faults.push(Fault::key("replicas", "there is no replica to forward to", "name at least one host:port"));
+        }
+        if !(1..=10_000).contains(&self.max_streams) {
+            let what = format!("{} requests on one connection are too few or too many", self.max_streams);
+            faults.push(Fault::key("max_streams", what, "write a number from 1 to 10000"));
         }
         let (health, ejection) = (&self.health, &self.ejection);
         for (key, span) in [
@@ -372,6 +414,14 @@ impl Settings {
     }
 }
 
+/// `host` or `host:port`, perhaps with a weight behind it, with a port.
+fn with_port(text: &str, port: u16) -> String {
+    let (place, rest) = text.split_once(char::is_whitespace).map_or((text, ""), |(place, rest)| (place, rest));
+    let place = place.strip_suffix('/').unwrap_or(place);
+    let has_port = place.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+    if has_port { format!("{place} {rest}") } else { format!("{place}:{port} {rest}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -392,6 +442,28 @@ mod tests {
         let printed = toml::to_string(&Settings::default()).unwrap();
         assert_eq!(toml::from_str::<Settings>(&printed).unwrap(), Settings::default());
         assert!(toml::from_str::<Settings>("hash_by = 'header:'").is_err());
+    }
+
+    #[test]
+    fn a_scheme_says_whether_the_pool_speaks_tls() {
+        let names = |text: &str| {
+            let settings: Settings = toml::from_str(text).unwrap();
+            let tls = settings.speaks_tls();
+            settings.endpoints().map(|list| (tls, list.iter().map(|e| e.name().to_string()).collect::<Vec<_>>()))
+        };
+        let of = |tls: bool, list: &[&str]| (tls, list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        for (text, found) in [
+            ("replicas = ['https://a', 'https://[::1]:2 weight=2']", of(true, &["a:443", "[::1]:2"])),
+            ("replicas = 'http://a:1'", of(false, &["a:1"])),
+            ("replicas = 'http://[::1]/'", of(false, &["[::1]:80"])),
+            ("replicas = 'a:1'\ntls = true", of(true, &["a:1"])),
+            ("replicas = 'a:1'\n[tls]\nca = 'x'", of(false, &["a:1"])),
+        ] {
+            assert_eq!(names(text).unwrap(), found, "{text}");
+        }
+        for mixed in ["replicas = 'https://a, b:1'", "replicas = 'http://a'\ntls = true", "replicas = 'ftp://a:1'"] {
+            assert_eq!(names(mixed).unwrap_err().len(), 1, "{mixed}");
+        }
     }
 
     #[test]

@@ -211,10 +211,11 @@ fn load_shipped(name: &str, variables: &Variables<'_>) -> Config {
     parse(&path, &text, variables).unwrap_or_else(|faults| panic!("{name}: {faults:#?}"))
 }
 
-const SHIPPED: [&str; 7] = [
+const SHIPPED: [&str; 8] = [
     "gatehouse.toml",
     "demo.toml",
     "archon.toml",
+    "grpc.toml",
     "conformance/proxy.toml",
     "conformance/crs.toml",
     "conformance/cache.toml",

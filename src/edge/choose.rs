@@ -1,11 +1,15 @@
 //! From an exchange to the replica that gets it: what the balancer is told, and how the base is to connect.
 
-use crate::balance::{Ask, HashBy, Lease, ReplicaId, hash};
+use super::kept::KeptLinks;
+use super::trunk::{PING, STREAM_WINDOW, connection_window};
+use crate::balance::{Ask, HashBy, Lease, Pool, Protocol, ReplicaId, hash};
 use crate::gate::Exchange;
 use crate::verdict::Refusal;
 use http::{HeaderValue, header};
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
 use pingora_error::ErrorType;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// An answer that was put back so that another replica is tried.
@@ -25,16 +29,24 @@ pub(super) async fn acquire(x: &Exchange, before: Option<Lease>, tried: &[Replic
             traffic.map_or_else(|| x.snapshot.pools.default(), |traffic| traffic.pool(user, rand::random())).clone()
         }
     };
+    pool.acquire(asked(x, &pool, tried)).await
+}
+
+fn asked<'a>(x: &'a Exchange, pool: &Pool, tried: &'a [ReplicaId]) -> Ask<'a> {
     let settings = pool.settings();
-    let ask = Ask {
+    Ask {
         now: Instant::now(),
         tried,
         key: if settings.hashes() { key(x, &settings.hash_by) } else { 0 },
         cookie: cookie(x),
         idempotent: x.request.as_ref().is_some_and(|request| request.method().is_idempotent()),
         dice: rand::random(),
-    };
-    pool.acquire(ask).await
+    }
+}
+
+/// Another replica beside the one of `first`, if the pool has one to spare.
+pub(super) fn second(x: &Exchange, first: &Lease) -> Option<Lease> {
+    first.pool().hedge(asked(x, first.pool(), &[first.replica().id()]))
 }
 
 fn key(x: &Exchange, by: &HashBy) -> u64 {
@@ -72,6 +84,12 @@ pub(super) struct Patience {
     pub(super) others: bool,
 }
 
+/// How long a replica's response head is waited for where nobody else could be asked.
+pub(super) fn whole(x: &Exchange, lease: &Lease) -> Duration {
+    let own = x.route.as_ref().and_then(|route| route.response_timeout);
+    own.unwrap_or(lease.pool().settings().read_timeout.0)
+}
+
 /// How long a replica's response head is waited for.
 pub(super) fn patience(x: &Exchange, lease: &Lease, attempts: usize, tried: &[ReplicaId]) -> Patience {
     let (pool, replica) = (lease.pool(), lease.replica());
@@ -86,12 +104,42 @@ pub(super) fn patience(x: &Exchange, lease: &Lease, attempts: usize, tried: &[Re
 }
 
 /// How the base connects, and how long the response head is waited for.
-pub(super) fn peer(x: &Exchange, lease: &Lease, attempts: usize, tried: &[ReplicaId]) -> (HttpPeer, Patience) {
+pub(super) fn peer(
+    x: &Exchange,
+    lease: &Lease,
+    attempts: usize,
+    tried: &[ReplicaId],
+    links: &KeptLinks,
+) -> (HttpPeer, Patience) {
     let (settings, replica) = (lease.pool().settings(), lease.replica());
     let patience = patience(x, lease, attempts, tried);
-    let mut peer = HttpPeer::new(replica.address(), false, String::new());
-    peer.group_key = u64::from(replica.epoch());
+    let transport = lease.pool().transport();
+    let mut peer = HttpPeer::new(replica.address(), transport.tls().is_some(), String::new());
+    // What was begun under other terms is not used again.
+    peer.group_key = u64::from(transport.id()) << 32 | u64::from(replica.epoch());
+    if let Some(tls) = transport.tls() {
+        // Without a name the base would check nothing; one that can be none is refused by it.
+        peer.sni =
+            tls.server_name(replica.host()).map_or_else(|| replica.name().to_string(), |name| name.to_str().into());
+        if let Some((chain, key)) = tls.identity() {
+            let chain = chain.iter().map(|der| der.to_vec()).collect();
+            peer.client_cert_key = Some(Arc::new(CertKey::new(chain, key.secret_der().to_vec())));
+        }
+        peer.options.verify_cert = tls.verifies();
+        peer.options.verify_hostname = tls.verifies();
+        peer.options.ca = tls.authorities().map(|authorities| {
+            authorities.iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect::<Vec<_>>().into()
+        });
+    }
     let options = &mut peer.options;
+    let known = links.speaks_http1(replica, transport);
+    if transport.may_multiplex() && !known {
+        options.set_http_version(2, if transport.protocol() == Protocol::Http2 { 2 } else { 1 });
+        options.max_h2_streams = transport.streams();
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
+        options.h2_connection_window_size = Some(connection_window(transport));
+        options.h2_ping_interval = Some(PING.0);
+    }
     options.connection_timeout = Some(settings.connect_timeout.0);
     options.total_connection_timeout = Some(settings.connect_timeout.0);
     options.write_timeout = Some(settings.write_timeout.0);

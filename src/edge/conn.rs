@@ -2,7 +2,9 @@
 //!
 //! The buffer turns a head and a small body into one TLS record and one system call. It is drained by `flush`, when it
 //! is full, and whenever somebody waits to *read*: whoever waits for the peer has nothing more to say for now, so an
-//! event or a first chunk is never kept back. Memory: at most [`BUFFER`] bytes a connection, none while it is idle.
+//! event or a first chunk is never kept back. HTTP/2 flushes by itself; its first flush lets the other tasks run that are
+//! ready, so that what several streams have to say at once is one record and one call too. Memory: at most [`BUFFER`]
+//! bytes a connection, none while it is idle.
 //!
 //! Reads pass a [`Framing`] guard: it follows the body that the head announced, and a byte that two parsers could read in
 //! two ways ends the connection before the base's parser sees it.
@@ -27,8 +29,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 /// Write buffer of one connection, in bytes: the largest TLS record (RFC 8446 section 5.1).
-const BUFFER: usize = 16 * 1024;
-/// What is kept allocated after a flush.
+pub(super) const BUFFER: usize = 16 * 1024;
+/// What is written at once when nothing waits before it: from here on copying costs more than it saves.
+const DIRECT: usize = 4 * 1024;
+/// What is kept allocated after a flush, of an HTTP/2 connection.
 const KEEP: usize = 4 * 1024;
 
 /// Follows the framing of the HTTP/1 body that is being read; shared between the connection's loop and its stream.
@@ -91,6 +95,8 @@ pub(crate) struct Conn {
     written: usize,
     framing: Framing,
     frames: Option<Box<FrameBudget>>,
+    /// HTTP/2: what is to be flushed waits for the streams that have something to say at the same time.
+    gathers: bool,
 }
 
 impl Conn {
@@ -103,7 +109,7 @@ impl Conn {
     }
 
     fn new(io: Io) -> Self {
-        Self { io, out: Vec::new(), written: 0, framing: Framing::default(), frames: None }
+        Self { io, out: Vec::new(), written: 0, framing: Framing::default(), frames: None, gathers: false }
     }
 
     /// Counts the HTTP/2 frames that are read.
@@ -130,7 +136,8 @@ impl Conn {
         }
         self.written = 0;
         self.out.clear();
-        if self.out.capacity() > KEEP {
+        // HTTP/1 has said what it had to say, and may wait for long; HTTP/2 goes on with other streams.
+        if self.frames.is_none() || self.out.capacity() > KEEP {
             self.out = Vec::new();
         }
         Poll::Ready(Ok(()))
@@ -140,7 +147,8 @@ impl Conn {
 impl AsyncRead for Conn {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.out.is_empty() {
+        // HTTP/2 flushes by itself, and not before all streams have had their say.
+        if !this.out.is_empty() && this.frames.is_none() {
             // A peer that stops reading must not stop us from noticing that it went away, so a pending write is no
             // reason not to read.
             match this.poll_drain(cx) {
@@ -180,7 +188,10 @@ impl AsyncWrite for Conn {
         if this.out.len() + data.len() > BUFFER {
             ready!(this.poll_drain(cx))?;
         }
-        let taken = if data.len() < BUFFER {
+        let taken = if !this.out.is_empty() || data.len() < DIRECT {
+            if this.out.capacity() == 0 {
+                this.out.reserve(data.len().max(KEEP / 2));
+            }
             this.out.extend_from_slice(data);
             data.len()
         } else {
@@ -196,7 +207,13 @@ impl AsyncWrite for Conn {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.frames.is_some() && !self.out.is_empty() && !std::mem::replace(&mut self.gathers, true) {
+            // The other tasks that are ready run first: what their streams add leaves in the same record and call.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         ready!(self.poll_drain(cx))?;
+        self.gathers = false;
         match &mut self.io {
             Io::Plain(s) => Pin::new(s).poll_flush(cx),
             Io::Tls(s) => Pin::new(s).poll_flush(cx),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Method, Version};
-use http_body_util::{Empty, Full};
+use http_body_util::Empty;
 use pingora_error::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
@@ -40,25 +40,52 @@ pub(super) fn request(x: &Exchange, body: &ReplayBody) -> Result<RequestHeader> 
     Ok(head)
 }
 
-/// The same with its body, for the straight way; `None` if that cannot write the target exactly as it was judged.
+/// The same for the straight way; `None` if that cannot write the target exactly as it was judged.
 ///
 /// # Errors
 /// As [`request`].
-pub(super) fn straight(x: &Exchange, body: &ReplayBody) -> Result<Option<http::Request<Full<Bytes>>>> {
+pub(super) fn straight(x: &Exchange, body: &ReplayBody) -> Result<Option<http::Request<()>>> {
     let request = x.request.as_ref().ok_or_else(unread)?;
     let target = request.forward_target();
     let Some(path) = PathAndQuery::try_from(target).ok().filter(|path| path.as_str().as_bytes() == target) else {
         return Ok(None);
     };
-    let bytes = match body {
-        ReplayBody::Held(bytes) => bytes.clone(),
-        ReplayBody::Streaming => Bytes::new(),
-    };
-    let mut out = http::Request::new(Full::new(bytes));
+    let mut out = http::Request::new(());
     *out.method_mut() = request.method().clone();
     *out.uri_mut() = Uri::from(path);
     *out.headers_mut() = framed(x, body)?;
+    if passes_trailers(x) {
+        out.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     Ok(Some(out))
+}
+
+/// Whether the client takes trailers, and the base has a way to give them to it: over HTTP/2, where `TE` can say nothing
+/// else (RFC 9113 section 8.2.2).
+pub(super) fn passes_trailers(x: &Exchange) -> bool {
+    x.version() == Version::HTTP_2 && x.headers.contains_key(header::TE)
+}
+
+/// The trailer section as it goes on to a client: without what a recipient would need before the body, and without what
+/// ends here (RFC 9110 sections 6.5.1 and 7.6.1).
+pub(super) fn trailers(trailers: &HeaderMap) -> HeaderMap {
+    const NEVER: [HeaderName; 12] = [
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::HOST,
+        header::AUTHORIZATION,
+        header::SET_COOKIE,
+        header::CACHE_CONTROL,
+        header::EXPECT,
+        header::RANGE,
+        header::LOCATION,
+        header::RETRY_AFTER,
+    ];
+    let gone = hop::fields(trailers);
+    let stays = |name: &HeaderName| !NEVER.contains(name) && !gone.contains(name) && *name != header::TRAILER;
+    trailers.iter().filter(|(name, _)| stays(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The fields a replica gets, those of the framing with them.
@@ -134,11 +161,18 @@ fn fields(x: &Exchange) -> Result<HeaderMap> {
         if ends_here {
             continue;
         }
-        let value = if *name == header::IF_NONE_MATCH { strong(value) } else { value.clone() };
+        let value = match *name {
+            header::IF_NONE_MATCH => strong(value),
+            header::COOKIE => match theirs(value, s.pools.cookies()) {
+                Some(value) => value,
+                None => continue,
+            },
+            _ => value.clone(),
+        };
         out.append(name.clone(), value);
     }
-    if let Some(cookie) = request.joined_cookie() {
-        out.append(header::COOKIE, cookie.clone());
+    if let Some(cookie) = request.joined_cookie().and_then(|cookie| theirs(cookie, s.pools.cookies())) {
+        out.append(header::COOKIE, cookie);
     }
     for (name, value) in s.forwarding.headers(x.client, request.scheme(), &authority, &x.user) {
         out.append(name, value);
@@ -152,6 +186,20 @@ fn fields(x: &Exchange) -> Result<HeaderMap> {
         out.remove(TRACESTATE);
     }
     Ok(out)
+}
+
+/// A `Cookie` field without the gate's own cookies, `ours`, which say to which replica a client goes back (RFC 6265 section
+/// 4.2.1); `None` if nothing is left.
+fn theirs(value: &HeaderValue, ours: &[Box<str>]) -> Option<HeaderValue> {
+    let name = |pair: &[u8]| pair.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii().to_vec();
+    let is_ours = |pair: &&[u8]| ours.iter().any(|own| own.as_bytes() == name(pair));
+    let pairs = || value.as_bytes().split(|b| *b == b';');
+    if ours.is_empty() || !pairs().any(|pair| is_ours(&pair)) {
+        return Some(value.clone());
+    }
+    let left: Vec<&[u8]> = pairs().filter(|pair| !is_ours(pair)).map(<[u8]>::trim_ascii).collect();
+    let left = left.join(&b"; "[..]);
+    HeaderValue::from_bytes(&left).ok().filter(|left| !left.is_empty())
 }
 
 /// A single weakened validator without its mark: replicas compare entity tags as plain strings, and what they sent had
@@ -291,6 +339,40 @@ mod tests {
         ] {
             assert_eq!(strong(&HeaderValue::from_static(given)), sent, "{given}");
         }
+    }
+
+    #[test]
+    fn the_gates_own_cookie_stays_with_it() {
+        let ours: Vec<Box<str>> = vec!["stay".into()];
+        for (given, sent) in [
+            ("a=1; stay=x; b=2", Some("a=1; b=2")),
+            ("stay=x", None),
+            ("stay=x;stay=y", None),
+            ("a=1;b=2", Some("a=1;b=2")),
+            ("stayx=1; xstay=2", Some("stayx=1; xstay=2")),
+            ("stay=x; a=\"stay=y\"", Some("a=\"stay=y\"")),
+            (" stay =x; a=1", Some("a=1")),
+        ] {
+            let left = theirs(&HeaderValue::from_str(given).unwrap(), &ours);
+            assert_eq!(left.as_ref().map(|value| value.to_str().unwrap()), sent, "{given}");
+        }
+        let all = HeaderValue::from_static("stay=x");
+        assert_eq!(theirs(&all, &[]), Some(all));
+    }
+
+    #[test]
+    fn trailers_go_on_without_what_belongs_before_a_body() {
+        let mut given = HeaderMap::new();
+        for (name, value) in [
+            ("grpc-status", "0"),
+            ("content-length", "5"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("set-cookie", "a=b"),
+        ] {
+            given.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        assert_eq!(trailers(&given).keys().collect::<Vec<_>>(), ["grpc-status"]);
     }
 
     #[test]

@@ -4,21 +4,26 @@
 //! head that is refused is still shown to the phase-1 rules and recorded. Between requests only this small future and
 //! the connection's own state are alive. Pipelined requests are answered one after the other (RFC 9112 section 9.3.2).
 
+use super::bodiless::Bodiless;
 use super::conn::Conn;
+use super::downstream::{self, Downstream};
+use super::limit::Limit;
 use super::relay::Stalls;
 use super::serve::{self, Arrived, LINGER};
 use super::{Edge, respond};
 use crate::facts::Connection;
-use crate::request::wire::{self, Malformed};
+use crate::request::head;
+use crate::request::wire::{self, Body, Malformed};
 use crate::verdict::Reason;
 use bytes::{Bytes, BytesMut};
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Read at a time while waiting for a request, in bytes; lives in the future of an idle connection.
 const FIRST_READ: usize = 256;
@@ -41,12 +46,18 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
     let mut stream: Stream = Box::new(conn);
     let mut buffer = BytesMut::new();
     let mut stop = edge.stop.clone();
+    let stop = pin!(async move {
+        // An error is a sender that is gone, which means the same.
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    // Both are made once: most of the requests on a connection are neither its last nor late.
+    let mut wait = Wait { stop, stopping: false, limit: Limit::default() };
     let born = Instant::now();
     let stalls = Arc::<Stalls>::default();
     let mut requests = 0_u64;
     loop {
         let since = Instant::now();
-        let head = match read_head(&edge, &mut stop, &mut stream, &mut buffer, (born, since)).await {
+        let head = match read_head(&edge, &mut wait, &mut stream, &mut buffer, (born, since)).await {
             Head::Whole(length) => length,
             Head::Quiet => break,
             Head::Bad(malformed) => return Box::pin(refuse(&edge, stream, &facts, &buffer, malformed)).await,
@@ -56,7 +67,7 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
         let checked = wire::check(buffer.get(..head).unwrap_or_default(), &snapshot.head_limits);
         let (age, most) =
             (snapshot.times.connection_age.0, snapshot.config.document.server.max_requests_per_connection);
-        let last = requests == most || (!age.is_zero() && born.elapsed() >= age);
+        let last = requests == most || (!age.is_zero() && since - born >= age);
         drop(snapshot);
         let checked = checked.and_then(|framing| {
             guard.expect(framing.body, buffer.get(head..).unwrap_or_default())?;
@@ -72,26 +83,33 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
         let upgrade = framing.upgrade.is_some();
         // What follows an upgrade's head belongs to the tunnel, not to a next request.
         let early = if upgrade { buffer.split_off(head).freeze() } else { Bytes::new() };
-        let raw = Bytes::copy_from_slice(buffer.get(framing.start..head).unwrap_or_default());
-        let mut session = Box::new(ServerSession::new_http1(stream));
-        session.set_keepalive(Some(0));
-        session.set_pipelining_enabled(true);
-        session.set_pipelined_prefix(buffer.split());
-        match session.read_request().await {
-            Ok(true) => {}
-            // The strict check lets nothing through that the base refuses, bar its own limits.
-            Ok(false) | Err(_) => {
-                let malformed = Malformed { reason: Reason::Malformed, what: "refused by the parser", at: 0 };
-                if let Some(stream) = into_stream(session) {
-                    Box::pin(refuse(&edge, stream, &facts, &raw, malformed)).await;
+        let raw = buffer.split_to(head).freeze().slice(framing.start..);
+        let bodiless = matches!(framing.body, Body::None | Body::Length(0)) && !upgrade;
+        let read = if bodiless {
+            match head::request(&raw) {
+                Some(head) => {
+                    let ahead = std::mem::take(&mut buffer);
+                    let mut session = Bodiless::new(stream, head, raw.clone(), ahead, framing.keep_alive);
+                    if last {
+                        session.last();
+                    }
+                    Ok(Downstream::Bodiless(Box::new(session)))
                 }
-                return;
+                None => Err(stream),
             }
-        }
-        if last {
-            // Not before: reading a head sets it anew.
-            session.set_keepalive(None);
-        }
+        } else {
+            let session = downstream::base(stream, &raw, &buffer, framing.keep_alive && !last).await;
+            buffer.clear();
+            session.map(Downstream::Base)
+        };
+        let session = match read {
+            Ok(session) => session,
+            // The strict check lets nothing through that is refused here, bar limits of the parsers.
+            Err(stream) => {
+                let malformed = Malformed { reason: Reason::Malformed, what: "refused by the parser", at: 0 };
+                return Box::pin(refuse(&edge, stream, &facts, &raw, malformed)).await;
+            }
+        };
         let arrived = Arrived {
             session,
             raw: Some(raw),
@@ -103,17 +121,8 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
             stalls: stalls.clone(),
         };
         match Box::pin(serve::serve(&edge, &facts, arrived)).await {
-            serve::After::Reuse(reusable) => {
-                let (next, prefix) = reusable.into_parts();
-                stream = next;
-                buffer = prefix.unwrap_or_default();
-            }
-            serve::After::Linger(session) => {
-                if let Some(stream) = into_stream(session) {
-                    Box::pin(linger(stream)).await;
-                }
-                return;
-            }
+            serve::After::Reuse(next, ahead) => (stream, buffer) = (next, ahead),
+            serve::After::Linger(stream) => return Box::pin(linger(stream)).await,
             serve::After::Close | serve::After::Done => return,
         }
     }
@@ -121,10 +130,34 @@ pub(super) async fn run(edge: Arc<Edge>, conn: Conn, facts: Arc<Connection>) {
     let _ = AsyncWriteExt::shutdown(&mut stream).await;
 }
 
-fn into_stream(session: Box<ServerSession>) -> Option<Stream> {
-    match *session {
-        ServerSession::H1(h1) => Some(h1.into_inner()),
-        _ => None,
+/// What ends the wait for a next request.
+struct Wait<'a, F> {
+    /// Ends when a drain begins.
+    stop: Pin<&'a mut F>,
+    stopping: bool,
+    limit: Limit,
+}
+
+impl<F: Future<Output = ()>> Wait<'_, F> {
+    /// Reads the first bytes of a request; `false` if none came for `idle`, or, while the gate stops, for [`RECENT`], or
+    /// the client left.
+    async fn first(&mut self, stream: &mut Stream, buffer: &mut BytesMut, since: Instant, idle: Duration) -> bool {
+        let mut first = [0; FIRST_READ];
+        let mut read = ReadBuf::new(&mut first);
+        self.limit.set(since + if self.stopping { idle.min(RECENT) } else { idle });
+        let outcome = poll_fn(|cx| {
+            if let Poll::Ready(outcome) = Pin::new(&mut *stream).poll_read(cx, &mut read) {
+                return Poll::Ready(outcome.is_ok());
+            }
+            if !self.stopping && self.stop.as_mut().poll(cx).is_ready() {
+                self.stopping = true;
+                self.limit.set(since + idle.min(RECENT));
+            }
+            self.limit.poll(cx).map(|()| false)
+        });
+        let came = outcome.await && !read.filled().is_empty();
+        buffer.extend_from_slice(read.filled());
+        came
     }
 }
 
@@ -132,7 +165,7 @@ fn into_stream(session: Box<ServerSession>) -> Option<Stream> {
 /// there on by the head's own deadline.
 async fn read_head(
     edge: &Edge,
-    stop: &mut watch::Receiver<bool>,
+    wait: &mut Wait<'_, impl Future<Output = ()>>,
     stream: &mut Stream,
     buffer: &mut BytesMut,
     (born, since): (Instant, Instant),
@@ -140,27 +173,14 @@ async fn read_head(
     let snapshot = edge.gate.current();
     let (mut idle, whole) = (snapshot.times.keepalive.0, snapshot.times.head.0);
     if !snapshot.times.connection_age.0.is_zero() {
-        idle = idle.min(snapshot.times.connection_age.0.saturating_sub(born.elapsed()));
+        idle = idle.min(snapshot.times.connection_age.0.saturating_sub(since - born));
     }
     let limits = snapshot.head_limits.clone();
     drop(snapshot);
-    if buffer.is_empty() {
-        let mut first = [0; FIRST_READ];
-        let read = tokio::select! {
-            biased;
-            read = timeout(idle, stream.read(&mut first)) => read,
-            () = async {
-                // An error is a sender that is gone, which means the same.
-                let _ = stop.wait_for(|stop| *stop).await;
-                sleep_until(since + RECENT).await;
-            } => return Head::Quiet,
-        };
-        match read {
-            Ok(Ok(n)) if n > 0 => buffer.extend_from_slice(first.get(..n).unwrap_or_default()),
-            _ => return Head::Quiet,
-        }
+    if buffer.is_empty() && !wait.first(stream, buffer, since, idle).await {
+        return Head::Quiet;
     }
-    let deadline = Instant::now() + whole;
+    let mut deadline = None;
     let mut seen = 0;
     loop {
         if let Some(end) = wire::find_end(buffer, seen) {
@@ -170,7 +190,8 @@ async fn read_head(
             return Head::Bad(wire::too_large(buffer, &limits));
         }
         seen = buffer.len();
-        buffer.reserve(4 * 1024);
+        buffer.reserve(seen.max(1024));
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + whole);
         match timeout_at(deadline, stream.read_buf(buffer)).await {
             Ok(Ok(n)) if n > 0 => {}
             Ok(_) => return Head::Quiet,

@@ -5,6 +5,7 @@
 //! time a connection may idle, and its age.
 
 use super::Edge;
+use super::downstream::Downstream;
 use super::relay::Stalls;
 use super::serve::{self, Arrived};
 use crate::facts::Connection;
@@ -116,7 +117,7 @@ pub(super) async fn run(edge: Arc<Edge>, stream: Stream, facts: Arc<Connection>)
             let fault = serve::says_more_than_announced(&edge, &mut session).await;
             let expects_continue = session.req_header().headers.contains_key(http::header::EXPECT);
             let arrived = Arrived {
-                session,
+                session: Downstream::Base(session),
                 raw: None,
                 framing: None,
                 fault,

@@ -7,7 +7,9 @@ use super::cache_hooks;
 use super::cache_storage::{self, CacheStorage};
 use super::choose::{self, Patience};
 use super::deadline::{Alarms, Set, Wire};
+use super::kept::KeptLinks;
 use super::mirror::Copy;
+use super::relay::Stalls;
 use super::session::Hold;
 use crate::audit::Stage;
 use crate::balance::{Lease, Outcome, ReplicaId};
@@ -27,6 +29,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 tokio::task_local! {
     /// The admitted exchange on its way into [`ProxyHttp::new_ctx`].
@@ -57,6 +60,9 @@ pub(crate) struct Context {
     /// What a mirror gets as soon as a replica is asked.
     pub(super) copy: Option<Copy>,
     pub(super) streamed: u64,
+    /// What the streams of its connection share, and its place among the responses that are held.
+    pub(super) stalls: Arc<Stalls>,
+    pub(super) window: Option<OwnedSemaphorePermit>,
     pub(super) at_most: Option<u64>,
     pub(super) cache: cache_hooks::Part,
 }
@@ -65,6 +71,7 @@ pub(crate) struct Context {
 pub(crate) struct Hooks {
     pub(super) storage: &'static CacheStorage,
     pub(super) alarms: &'static Alarms,
+    pub(super) links: Arc<KeptLinks>,
 }
 
 /// Carries a refusal through the base as an error that must not be retried.
@@ -152,10 +159,10 @@ impl ProxyHttp for Hooks {
                 x.stage = Stage::Upstream;
                 x.replica = Some(lease.replica().name().clone());
                 if let Some(copy) = ctx.copy.take() {
-                    copy.send();
+                    copy.send(&self.links);
                 }
                 ctx.since = if ctx.attempts == 0 { begun } else { Instant::now() };
-                let (peer, patience) = choose::peer(x, &lease, ctx.attempts, &ctx.tried);
+                let (peer, patience) = choose::peer(x, &lease, ctx.attempts, &ctx.tried, &self.links);
                 ctx.patience = Some(patience);
                 ctx.answered = false;
                 ctx.attempts += 1;
@@ -302,7 +309,12 @@ impl ProxyHttp for Hooks {
         match gate::release_head(x, head.status.as_u16(), &head.headers, bodiless) {
             Ok(judging) => {
                 ctx.hold.set(judging.holds());
+                let held = judging.holds() && !bodiless;
                 ctx.judging = judging;
+                if ctx.window.is_none() {
+                    // To the end: the base does not say when the client has taken what was held.
+                    ctx.window = ctx.stalls.window(held, &head.headers).await;
+                }
                 if bodiless {
                     cache_hooks::admit(ctx);
                 }
@@ -365,7 +377,7 @@ impl ProxyHttp for Hooks {
             session.as_mut().shutdown().await;
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let answer = super::respond::refusal(&refusal, &x.id, Some(&x.headers));
+        let answer = super::respond::refusal_of(x, &refusal);
         x.status = answer.status;
         let sent = super::respond::send(session.as_mut(), &answer).await;
         FailToProxy { error_code: answer.status, can_reuse_downstream: sent.is_ok() && !answer.close }
@@ -373,7 +385,7 @@ impl ProxyHttp for Hooks {
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Context) {
         let cache = cache_hooks::status(session, ctx).map(|status| cache_hooks::counted(&status));
-        (ctx.lease, ctx.alarm) = (None, None);
+        (ctx.lease, ctx.alarm, ctx.window) = (None, None, None);
         // The base shows the body hook no end where the head was the end; a body that was held is judged by now.
         if e.is_none() && !ctx.judging.holds() {
             cache_hooks::admit(ctx);
@@ -443,6 +455,8 @@ impl Context {
             alarm: None,
             copy: None,
             streamed: 0,
+            stalls: Arc::default(),
+            window: None,
             at_most: Some(0),
             cache: cache_hooks::Part::None,
         }

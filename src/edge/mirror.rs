@@ -5,17 +5,16 @@
 //! goes wrong with it is counted, and nothing else.
 
 use super::forward;
+use super::kept::{AskError, Interim, KeptLinks, Piece, Whom};
+use super::outgoing::Outgoing;
 use super::session::ReplayBody;
-use crate::balance::{Ask, Mirror, Outcome, hash};
+use crate::balance::{Ask, ConnectError, Mirror, Outcome, hash};
 use crate::gate::Exchange;
 use crate::telemetry::{MirrorOutcome, ReplicaOutcome};
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Most bytes read of an answer, and the longest a copy may take.
@@ -25,7 +24,7 @@ const ANSWER: (usize, Duration) = (1024 * 1024, Duration::from_secs(30));
 pub(super) struct Copy {
     mirror: Mirror,
     key: u64,
-    request: Option<Request<Full<Bytes>>>,
+    request: Option<Request<Outgoing>>,
 }
 
 impl Copy {
@@ -37,12 +36,18 @@ impl Copy {
             ReplayBody::Held(bytes) => bytes.len() <= mirror.max_body,
             ReplayBody::Streaming => true,
         };
-        let request = body.filter(fits).and_then(|body| forward::straight(x, body).ok().flatten());
+        let request = body.filter(fits).and_then(|body| {
+            let bytes = match body {
+                ReplayBody::Held(bytes) => bytes.clone(),
+                ReplayBody::Streaming => Bytes::new(),
+            };
+            forward::straight(x, body).ok().flatten().map(|request| request.map(|()| Outgoing::Whole(bytes)))
+        });
         Some(Self { key: hash(x.user.to_string().as_bytes()), mirror, request })
     }
 
     /// Sends it, in its own time.
-    pub(super) fn send(self) {
+    pub(super) fn send(self, links: &Arc<KeptLinks>) {
         let meter = self.mirror.pool.meter().clone();
         let Some(request) = self.request else {
             meter.mirrored.count(MirrorOutcome::TooLarge);
@@ -60,21 +65,31 @@ impl Copy {
             meter.mirrored.count(MirrorOutcome::Failed);
             return;
         };
+        let links = Arc::clone(links);
         tokio::spawn(async move {
             let settings = pool.settings();
-            let address = lease.replica().address();
-            let connected = timeout(settings.connect_timeout.0, TcpStream::connect(address)).await;
-            let (outcome, counted) = match connected {
-                Ok(Ok(stream)) => match timeout(settings.read_timeout.0.min(ANSWER.1), exchange(stream, request)).await
-                {
-                    Ok(Some(status)) => {
-                        let outcome = Outcome::Answered { status: status.as_u16(), latency: now.elapsed() };
-                        (outcome, ReplicaOutcome::of(status))
-                    }
-                    Ok(None) => (Outcome::Broken, ReplicaOutcome::BrokeOff),
-                    Err(_) => (Outcome::TimedOut { after: now.elapsed() }, ReplicaOutcome::TimedOut),
-                },
-                _ => (Outcome::ConnectFailed, ReplicaOutcome::ConnectFailed),
+            let whom = Whom {
+                replica: lease.replica(),
+                transport: pool.transport(),
+                connect: settings.connect_timeout.0,
+                answer: ANSWER.1,
+                idle: settings.idle_timeout.0,
+            };
+            let exchanged = timeout(settings.read_timeout.0.min(ANSWER.1), exchange(&links, whom, request)).await;
+            let (outcome, counted) = match exchanged {
+                Ok(Ok(status)) => {
+                    let outcome = Outcome::Answered { status: status.as_u16(), latency: now.elapsed() };
+                    (outcome, ReplicaOutcome::of(status))
+                }
+                Ok(Err(AskError::Connect(ConnectError::Tls(_)))) => (Outcome::ConnectFailed, ReplicaOutcome::TlsFailed),
+                Ok(Err(AskError::Connect(_))) => (Outcome::ConnectFailed, ReplicaOutcome::ConnectFailed),
+                Ok(Err(AskError::Broken { reused: true, .. })) => (Outcome::Stale, ReplicaOutcome::BrokeOff),
+                Ok(Err(AskError::Broken { .. } | AskError::Unwritable(_))) => {
+                    (Outcome::Broken, ReplicaOutcome::BrokeOff)
+                }
+                Ok(Err(AskError::Late)) | Err(_) => {
+                    (Outcome::TimedOut { after: now.elapsed() }, ReplicaOutcome::TimedOut)
+                }
             };
             lease.report(outcome, Instant::now());
             lease.replica().meter().count(counted);
@@ -86,23 +101,17 @@ impl Copy {
 }
 
 /// Sends the request and reads the answer to its end, or as far as is read.
-async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> Option<http::StatusCode> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-    let answer = async {
-        let (head, mut body) = sender.send_request(request).await.ok()?.into_parts();
-        let mut read = 0;
-        while read < ANSWER.0 {
-            match body.frame().await {
-                Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
-                Some(Err(_)) => return None,
-                None => break,
+async fn exchange(links: &KeptLinks, whom: Whom<'_>, request: Request<Outgoing>) -> Result<http::StatusCode, AskError> {
+    let (mut link, response) = links.ask(whom, request, &Interim::default()).await?;
+    let mut read = 0;
+    while read < ANSWER.0 {
+        match link.next(ANSWER.1).await? {
+            Piece::Data(data, false) => read += data.len(),
+            Piece::Data(_, true) | Piece::Trailers(_) | Piece::End => {
+                links.keep(link, whom.idle);
+                break;
             }
         }
-        Some(head.status)
-    };
-    // The connection is driven here and dropped with the exchange.
-    tokio::select! {
-        answer = answer => answer,
-        _ = async { drop(connection.await); std::future::pending::<()>().await } => None,
     }
+    Ok(response.status())
 }

@@ -9,26 +9,34 @@
 //!                                                → gate::record
 //! ```
 
+mod attempt;
+mod bodiless;
 mod cache_hooks;
 mod cache_storage;
 mod choose;
 mod conn;
 mod deadline;
+mod downstream;
 mod forward;
 mod frames;
 mod h1;
 mod h2;
 mod hooks;
 mod kept;
+mod limit;
+mod link;
 mod listen;
 mod mirror;
 mod opening;
+mod outgoing;
 mod relay;
 mod respond;
 mod serve;
 mod session;
 mod socket;
+mod trunk;
 mod tunnel;
+mod upload;
 mod ws;
 
 pub(crate) use listen::{adopt, bind};
@@ -75,8 +83,9 @@ impl Edge {
         let storage = CacheStorage::leak(gate.kept().store.clone(), gate.current().cache.lock_timeout());
         let alarms: &'static Alarms = Box::leak(Box::default());
         tokio::spawn(alarms.run());
-        let proxy = Arc::new(http_proxy(&Arc::new(conf), hooks::Hooks { storage, alarms }));
         let links = Arc::<KeptLinks>::default();
+        let hooks = hooks::Hooks { storage, alarms, links: links.clone() };
+        let proxy = Arc::new(http_proxy(&Arc::new(conf), hooks));
         tokio::spawn(sweep(Arc::downgrade(&links)));
         Arc::new(Self { gate, proxy, links, storage, connections: Arc::default(), drain, stop })
     }

@@ -4,8 +4,8 @@
 //! one who stops half-way costs a socket and a kibibyte, and its fingerprint is taken from what was really sent.
 
 use super::Edge;
-use super::conn::Conn;
-use super::socket::Socket;
+use super::conn::{self, Conn};
+use super::socket::{self, Socket};
 use crate::client::proxy::{self, Opening, Origin};
 use crate::facts::{Connection, PeerAddr, Scheme, TlsFacts};
 use crate::snapshot::Listener;
@@ -33,6 +33,7 @@ pub(super) async fn open(
 ) -> Option<(Conn, Connection)> {
     let mut local = stream.local_addr().ok()?;
     stream.set_nodelay(true).ok()?;
+    socket::bound_unsent(&stream);
     let snapshot = edge.gate.current();
     let times = &snapshot.times;
     let (patience, least, limit) = (times.send_idle.0, times.send_min_rate.0, times.handshake.0);
@@ -133,7 +134,9 @@ async fn shake(
         return Ok(None);
     }
     let config = terminator.config(resolver);
-    let stream = TlsAcceptor::from(config).accept(socket).await?;
+    let mut stream = TlsAcceptor::from(config).accept(socket).await?;
+    // What TLS has made of a response waits in its client's socket, or not at all.
+    stream.get_mut().1.set_buffer_limit(Some(conn::BUFFER + 1024));
     let session = stream.get_ref().1;
     let alpn = match session.alpn_protocol() {
         Some(b"h2") => Some("h2"),

@@ -4,10 +4,12 @@
 //! that says which rule, limit or replica decided.
 
 use crate::facts::{RequestId, Scheme};
+use crate::gate::Exchange;
+use crate::request::grpc;
 use crate::verdict::{Hint, Reason, Refusal};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use pingora_core::protocols::http::ServerSession;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use std::fmt::Write as _;
@@ -24,6 +26,57 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
     /// Close the connection after it.
     pub(crate) close: bool,
+    /// The end of a gRPC call, sent as such.
+    pub(crate) call: bool,
+}
+
+/// Makes the response for `refusal` of an exchange: in gRPC's terms for a call.
+pub(crate) fn refusal_of(x: &Exchange, refusal: &Refusal) -> Answer {
+    if x.version() == http::Version::HTTP_2 && grpc::is_grpc(&x.headers) {
+        return call_refused(refusal, &x.id);
+    }
+    self::refusal(refusal, &x.id, Some(&x.headers))
+}
+
+/// A call's end without a message: status 200, and the call's own status in a head that is all there is (gRPC over HTTP2,
+/// "Trailers-Only"). [`Answer::status`] stays what it would be in HTTP, for the record.
+fn call_refused(refusal: &Refusal, id: &RequestId) -> Answer {
+    let mut headers = vec![("content-type", "application/grpc".to_owned()), ("x-request-id", id.to_string())];
+    for (name, value) in &grpc_trailers(refusal) {
+        let name = GRPC_FIELDS.into_iter().find(|known| name == *known);
+        headers.extend(name.map(|name| (name, String::from_utf8_lossy(value.as_bytes()).into_owned())));
+    }
+    Answer { status: refusal.reason.status(), headers, body: Bytes::new(), close: false, call: true }
+}
+
+const GRPC_FIELDS: [&str; 3] = ["grpc-status", "grpc-message", "grpc-retry-pushback-ms"];
+
+/// What ends a call that cannot be answered (further).
+pub(crate) fn grpc_trailers(refusal: &Refusal) -> HeaderMap {
+    let [status, message, pushback] = GRPC_FIELDS.map(HeaderName::from_static);
+    let mut trailers = HeaderMap::with_capacity(3);
+    trailers.insert(status, grpc_status(refusal.reason).into());
+    // Ours, in plain ASCII: nothing to be percent-encoded.
+    trailers.insert(message, HeaderValue::from_static(refusal.reason.public_text()));
+    if let Some(after) = refusal.retry_after {
+        trailers.insert(pushback, seconds_up(after).saturating_mul(1000).into());
+    }
+    trailers
+}
+
+/// A refusal as a gRPC status code.
+fn grpc_status(reason: Reason) -> u16 {
+    match reason.status() {
+        400 | 414 | 415 | 422 => 3, // INVALID_ARGUMENT
+        401 => 16,                  // UNAUTHENTICATED
+        403 => 7,                   // PERMISSION_DENIED
+        404 | 405 | 501 => 12,      // UNIMPLEMENTED
+        408 | 504 => 4,             // DEADLINE_EXCEEDED: it may have been done all the same
+        413 | 429 | 431 => 8,       // RESOURCE_EXHAUSTED
+        421 | 502 | 503 => 14,      // UNAVAILABLE
+        500 => 13,                  // INTERNAL
+        _ => 2,                     // UNKNOWN
+    }
 }
 
 /// Makes the response for `refusal`; `head` is the request's, where there was a readable one.
@@ -62,7 +115,7 @@ pub(crate) fn refusal(refusal: &Refusal, id: &RequestId, head: Option<&HeaderMap
         }
         _ => {}
     }
-    Answer { status, headers, body: body.into(), close: reason.closes() }
+    Answer { status, headers, body: body.into(), close: reason.closes(), call: false }
 }
 
 impl Answer {
@@ -92,6 +145,7 @@ pub(crate) fn redirect(host: &str, port: u16, target: &str, id: &RequestId) -> A
         headers: vec![("location", format!("https://{host}{port}{target}")), ("x-request-id", id.to_string())],
         body: Bytes::new(),
         close: true,
+        call: false,
     }
 }
 
@@ -106,7 +160,7 @@ pub(crate) fn challenge(key_authorization: Option<String>, id: &RequestId) -> An
         ("x-request-id", id.to_string()),
         ("cache-control", "no-store".to_owned()),
     ];
-    Answer { status, headers, body: body.into(), close: false }
+    Answer { status, headers, body: body.into(), close: false, call: false }
 }
 
 fn seconds_up(time: Duration) -> u64 {
@@ -149,24 +203,44 @@ pub(crate) fn to_h1(answer: &Answer) -> Vec<u8> {
     out
 }
 
-/// Writes the answer on a session whose request was read, HTTP/1 or HTTP/2.
+impl Answer {
+    /// Its head.
+    ///
+    /// # Errors
+    /// None that fields of ours can cause.
+    pub(super) fn head(&self) -> Result<ResponseHeader> {
+        let status = if self.call { 200 } else { self.status };
+        let mut head = ResponseHeader::build(status, Some(self.headers.len() + 3))?;
+        for (name, value) in &self.headers {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                head.insert_header(*name, value)?;
+            }
+        }
+        if !self.call {
+            head.insert_header(header::CONTENT_LENGTH, self.body.len())?;
+        }
+        Ok(head)
+    }
+
+    /// Its body, as a request of this method gets it.
+    pub(super) fn body_for(&self, method: &http::Method) -> Bytes {
+        if *method == http::Method::HEAD { Bytes::new() } else { self.body.clone() }
+    }
+}
+
+/// Writes the answer on one of the base's sessions whose request was read, HTTP/1 or HTTP/2.
 ///
 /// # Errors
 /// The client went away.
 pub(crate) async fn send(session: &mut ServerSession, answer: &Answer) -> Result<()> {
-    let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 3))?;
-    for (name, value) in &answer.headers {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            head.insert_header(*name, value)?;
-        }
+    if answer.call {
+        return session.response_duplex_vec(vec![HttpTask::Header(Box::new(answer.head()?), true)]).await.map(drop);
     }
-    head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
     if answer.close {
         session.set_keepalive(None);
     }
-    let bodiless = session.req_header().method == http::Method::HEAD || answer.body.is_empty();
-    session.write_response_header(Box::new(head)).await?;
-    let body = if bodiless { Bytes::new() } else { answer.body.clone() };
+    let body = answer.body_for(&session.req_header().method);
+    session.write_response_header(Box::new(answer.head()?)).await?;
     session.write_response_body(body, true).await
 }
 
@@ -238,5 +312,37 @@ mod tests {
         let bytes = to_h1(&answer);
         let text = std::str::from_utf8(&bytes).unwrap();
         assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n") && text.contains("connection: close\r\n"));
+    }
+
+    #[test]
+    fn refusals_have_their_grpc_status() {
+        for (reason, code) in [
+            (Reason::RateLimited, 8),
+            (Reason::RequestRules(403), 7),
+            (Reason::Reputation, 7),
+            (Reason::Unauthorized, 16),
+            (Reason::NoReplica, 14),
+            (Reason::Overloaded, 14),
+            (Reason::UpstreamFailed, 14),
+            (Reason::UpstreamTimeout, 4),
+            (Reason::BodyTooLarge, 8),
+            (Reason::Malformed, 3),
+            (Reason::MethodNotAllowed, 12),
+            (Reason::Internal, 13),
+            (Reason::RequestRules(418), 2),
+        ] {
+            assert_eq!(grpc_status(reason), code, "{reason:?}");
+        }
+        let refused = Refusal::new(Reason::RateLimited, "secret").retry_after(Duration::from_millis(1500));
+        let answer = call_refused(&refused, &id());
+        assert_eq!((answer.status, answer.call, answer.body.len()), (429, true, 0));
+        for (name, value) in [
+            ("content-type", "application/grpc"),
+            ("grpc-status", "8"),
+            ("grpc-message", "Too many requests. Try again later."),
+            ("grpc-retry-pushback-ms", "2000"),
+        ] {
+            assert_eq!(field(&answer, name), Some(value), "{name}");
+        }
     }
 }

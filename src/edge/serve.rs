@@ -4,6 +4,7 @@ use super::Edge;
 use super::cache_hooks;
 use super::choose;
 use super::conn::Framing;
+use super::downstream::Downstream;
 use super::forward;
 use super::hooks::{ADMITTED, Context, Slot};
 use super::mirror::Copy;
@@ -11,23 +12,25 @@ use super::relay::{self, Asking, Stalls};
 use super::respond::{self, Answer};
 use super::session::{Admitted as AdmittedSession, GiveBack, Hold, ReplayBody, Returned};
 use super::tunnel;
+use super::upload::Upload;
 use crate::acme;
 use crate::audit::Stage;
-use crate::balance::Outcome;
+use crate::balance::{ConnectError, Outcome};
 use crate::facts::{Connection, Scheme};
 use crate::gate::{self, Body, Exchange, Held, RequestLine};
-use crate::request::{Head, Request, wire};
+use crate::request::{Head, Request, grpc, wire};
 use crate::telemetry::ReplicaOutcome;
 use crate::verdict::{Reason, Refusal};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use pingora_core::apps::HttpServerApp as _;
+use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::server::ReusableHttpStream;
 use pingora_error::{Error, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
@@ -38,7 +41,7 @@ pub(super) const LINGER: (usize, Duration) = (256 * 1024, Duration::from_millis(
 /// A request as the connection's loop hands it over.
 pub(super) struct Arrived {
     /// Its head has been read, its body not.
-    pub(super) session: Box<ServerSession>,
+    pub(super) session: Downstream,
     /// HTTP/1: the head as it was sent.
     pub(super) raw: Option<Bytes>,
     /// HTTP/1: the guard over its body.
@@ -57,10 +60,10 @@ pub(super) struct Arrived {
 
 /// What becomes of the connection.
 pub(super) enum After {
-    /// It may carry another request.
-    Reuse(ReusableHttpStream),
+    /// It may carry another request, of which so much has come.
+    Reuse(Stream, BytesMut),
     /// The client may still be sending: let it read the answer first.
-    Linger(Box<ServerSession>),
+    Linger(Stream),
     /// It is closed, or was an HTTP/2 stream that did not end well.
     Close,
     /// An HTTP/2 stream that ended well.
@@ -71,33 +74,30 @@ pub(super) enum After {
 pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrived: Arrived) -> After {
     let Arrived { mut session, raw, framing, fault, expects_continue, upgrade, early, stalls } = arrived;
     let snapshot = edge.gate.current();
-    if session.is_http2() {
+    if let Downstream::Base(session) = &mut session
+        && session.is_http2()
+    {
         // A stream without a window waits while its connection moves; all else that waits for the client is the socket's.
         session.set_write_timeout(Some(snapshot.times.send_idle.0));
     }
-    let header = session.req_header();
-    let line = RequestLine {
-        method: header.method.as_str().as_bytes().to_vec(),
-        target: header.raw_path().to_vec(),
-        protocol: protocol(header.version).to_vec(),
-    };
-    let mut x = Box::new(Exchange::begin(snapshot, connection.clone(), line, header.headers.clone()));
+    let (line, headers) = (session.line(), session.headers());
+    let mut x = Box::new(Exchange::begin(snapshot, connection.clone(), line, headers));
     x.raw = raw;
     if *edge.stop.borrow() {
-        session.set_keepalive(None);
+        session.last();
     }
     if fault.is_none()
         && let Some(token) = challenge(edge, &x)
     {
-        let answer = edge.gate.kept().challenges.answer(token).await;
-        return answer_challenge(edge, session, x, answer).await;
+        let answer = Box::pin(edge.gate.kept().challenges.answer(token)).await;
+        return Box::pin(answer_challenge(edge, session, x, answer)).await;
     }
     let read = match fault {
         Some(fault) => Err(fault.into()),
-        None => read_head(&x, session.req_header()),
+        None => read_head(&x, &session),
     };
     if let Some(port) = connection.redirect_to {
-        return redirect(edge, session, x, read, port).await;
+        return Box::pin(redirect(edge, session, x, read, port)).await;
     }
     let mut body = SessionBody { session: &mut session, framing: framing.clone(), waits: expects_continue };
     let admitted = match gate::admit(edge.gate.kept(), &mut x, read, &mut body).await {
@@ -109,7 +109,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, arrive
     }
     let body = admitted.into_body();
     let waits = expects_continue && matches!(body, Held::Streaming { .. });
-    proxy(edge, session, x, body, waits, &stalls).await
+    proxy(edge, session, x, body, waits, framing, &stalls).await
 }
 
 /// HTTP/2: a body after `content-length: 0` (RFC 9113 section 8.1.1). The base takes such a request for one without a body
@@ -138,7 +138,7 @@ fn challenge<'a>(edge: &Edge, x: &'a Exchange) -> Option<&'a [u8]> {
 
 async fn answer_challenge(
     edge: &Edge,
-    mut session: Box<ServerSession>,
+    mut session: Downstream,
     mut x: Box<Exchange>,
     key_authorization: Option<String>,
 ) -> After {
@@ -146,27 +146,19 @@ async fn answer_challenge(
     answer.close |= !session.is_body_done();
     x.status = answer.status;
     x.bytes_out = answer.body.len() as u64;
-    let sent = respond::send(&mut session, &answer).await;
+    let sent = session.answer(&answer).await;
     edge.gate.record(x);
     finish(session, sent.is_ok(), answer.close).await
 }
 
 /// The one reading of the head; what comes of it is settled in its turn.
-fn read_head(x: &Exchange, header: &RequestHeader) -> Result<Request, Refusal> {
+fn read_head(x: &Exchange, session: &Downstream) -> Result<Request, Refusal> {
     let scheme = x.connection.scheme;
-    let head = match header.version {
-        http::Version::HTTP_2 => Head::h2(&header.method, &header.uri, &x.headers, scheme),
-        version => Head::h1(&header.method, version, &x.line.target, &x.headers, scheme),
+    let head = match (session.version(), session.uri()) {
+        (http::Version::HTTP_2, Some(uri)) => Head::h2(session.method(), uri, &x.headers, scheme),
+        (version, _) => Head::h1(session.method(), version, &x.line.target, &x.headers, scheme),
     };
     x.snapshot.model.read(&head)
-}
-
-fn protocol(version: http::Version) -> &'static [u8] {
-    match version {
-        http::Version::HTTP_2 => b"HTTP/2.0",
-        http::Version::HTTP_10 => b"HTTP/1.0",
-        _ => b"HTTP/1.1",
-    }
 }
 
 /// Records a head that could not become a request, and gives the answer for it.
@@ -184,7 +176,11 @@ pub(super) fn refuse_head(
             headers.append(name, value);
         }
     }
-    let line = RequestLine { method: raw.method.to_vec(), target: raw.target.to_vec(), protocol: raw.version.to_vec() };
+    let line = RequestLine {
+        method: Bytes::copy_from_slice(raw.method),
+        target: Bytes::copy_from_slice(raw.target),
+        protocol: Bytes::copy_from_slice(raw.version),
+    };
     let mut x = Box::new(Exchange::begin(edge.gate.current(), connection.clone(), line, headers));
     x.raw = Some(Bytes::copy_from_slice(head));
     gate::note(edge.gate.kept(), &mut x);
@@ -196,18 +192,23 @@ pub(super) fn refuse_head(
     answer
 }
 
-pub(super) async fn refuse(
+/// Answers a refused request. Apart from the way of those that pass, which keep no room for it.
+pub(super) fn refuse(
     edge: &Edge,
-    mut session: Box<ServerSession>,
-    mut x: Box<Exchange>,
+    session: Downstream,
+    x: Box<Exchange>,
     refusal: Refusal,
-) -> After {
+) -> Pin<Box<dyn Future<Output = After> + Send + '_>> {
+    Box::pin(answer_refused(edge, session, x, refusal))
+}
+
+async fn answer_refused(edge: &Edge, mut session: Downstream, mut x: Box<Exchange>, refusal: Refusal) -> After {
     if refusal.reason == Reason::Aborted {
         x.refuse(refusal);
         edge.gate.record(x);
         return After::Close;
     }
-    let mut answer = respond::refusal(&refusal, &x.id, Some(&x.headers));
+    let mut answer = respond::refusal_of(&x, &refusal);
     if let Some(route) = x.route.as_ref().filter(|_| refusal.methods().is_none()) {
         answer = answer.allowing(route.allow());
     }
@@ -217,7 +218,7 @@ pub(super) async fn refuse(
     x.status = answer.status;
     x.bytes_out = answer.body.len() as u64;
     x.refuse(refusal);
-    let sent = respond::send(&mut session, &answer).await;
+    let sent = session.answer(&answer).await;
     edge.gate.record(x);
     if unread && sent.is_ok() && session.is_http2() {
         discard(&mut session).await;
@@ -227,10 +228,10 @@ pub(super) async fn refuse(
 
 /// Takes what a refused HTTP/2 client still sends, within bounds: some clients drop an answer that is followed by a
 /// reset, which is what leaving their body unread comes to.
-async fn discard(session: &mut ServerSession) {
+pub(super) async fn discard(session: &mut Downstream) {
     let (mut left, time) = LINGER;
     let drain = async {
-        while let Ok(Some(piece)) = session.read_request_body().await {
+        while let Ok(Some(piece)) = session.read_body().await {
             left = left.saturating_sub(piece.len());
             if left == 0 {
                 break;
@@ -241,24 +242,24 @@ async fn discard(session: &mut ServerSession) {
 }
 
 /// Ends a session that answered by itself.
-pub(super) async fn finish(session: Box<ServerSession>, sent: bool, unread: bool) -> After {
-    match (sent, session.is_http2()) {
-        (true, false) if unread => After::Linger(session),
-        (true, false) => match session.finish().await {
-            Ok(Some(reusable)) => After::Reuse(reusable),
-            _ => After::Close,
-        },
-        (true, true) => match session.finish().await {
-            Ok(_) => After::Done,
-            Err(_) => After::Close,
-        },
-        (false, _) => After::Close,
+pub(super) async fn finish(session: Downstream, sent: bool, unread: bool) -> After {
+    let http2 = session.is_http2();
+    if !sent {
+        return After::Close;
+    }
+    if unread && !http2 {
+        return session.into_stream().map_or(After::Close, After::Linger);
+    }
+    match session.finish().await {
+        Ok(_) if http2 => After::Done,
+        Ok(Some((stream, ahead))) => After::Reuse(stream, ahead),
+        _ => After::Close,
     }
 }
 
 async fn redirect(
     edge: &Edge,
-    mut session: Box<ServerSession>,
+    mut session: Downstream,
     mut x: Box<Exchange>,
     read: Result<Request, Refusal>,
     port: u16,
@@ -270,7 +271,7 @@ async fn redirect(
             answer.close |= !session.is_body_done();
             x.status = answer.status;
             x.request = Some(request);
-            let sent = respond::send(&mut session, &answer).await;
+            let sent = session.answer(&answer).await;
             edge.gate.record(x);
             finish(session, sent.is_ok(), answer.close).await
         }
@@ -278,14 +279,15 @@ async fn redirect(
     }
 }
 
-/// Hands an admitted exchange to the base's proxy and takes it back.
+/// Has an admitted exchange answered: straight by a replica, or with the base's proxy where the cache has a part.
 async fn proxy(
     edge: &Arc<Edge>,
-    mut session: Box<ServerSession>,
+    mut session: Downstream,
     mut x: Box<Exchange>,
     body: Held,
     waits: bool,
-    stalls: &Stalls,
+    framing: Option<Framing>,
+    stalls: &Arc<Stalls>,
 ) -> After {
     let (body, at_most) = match body {
         Held::Whole { bytes, share } => {
@@ -296,10 +298,16 @@ async fn proxy(
     };
     let at_hand = relay::takes(&mut session, &body);
     let copy = Copy::of(&x, at_hand.then_some(&body));
-    if at_hand && let Some(cache) = cache_hooks::apart(&x) {
+    if let Some(cache) = cache_hooks::apart(&x) {
         match forward::straight(&x, &body) {
             Ok(Some(request)) => {
-                let asking = Asking { body, request: Some(request), copy };
+                if waits && session.proceed().await.is_err() {
+                    return refuse(edge, session, x, Refusal::new(Reason::Aborted, "client left before its body"))
+                        .await;
+                }
+                let converses = x.route.as_ref().is_some_and(|route| route.grpc) && grpc::is_grpc(&x.headers);
+                let upload = (!at_hand).then(|| Upload::new(framing, at_most, x.snapshot.times.clone(), converses));
+                let asking = Asking { body, upload, request: Some(request), copy };
                 return Box::pin(relay::relay(edge, session, x, asking, cache, stalls)).await;
             }
             Ok(None) => {}
@@ -310,27 +318,47 @@ async fn proxy(
         Ok(head) => head,
         Err(e) => return refuse(edge, session, x, Refusal::new(Reason::Internal, e.to_string())).await,
     };
-    if waits && session.write_continue_response().await.is_err() {
+    Box::pin(through_base(edge, session, x, (head, body, waits), copy, at_most, stalls.clone())).await
+}
+
+/// Hands an admitted exchange to the base's proxy, and takes it back.
+async fn through_base(
+    edge: &Arc<Edge>,
+    mut session: Downstream,
+    mut x: Box<Exchange>,
+    (head, body, waits): (RequestHeader, ReplayBody, bool),
+    copy: Option<Copy>,
+    at_most: Option<u64>,
+    stalls: Arc<Stalls>,
+) -> After {
+    if waits && session.proceed().await.is_err() {
         return refuse(edge, session, x, Refusal::new(Reason::Aborted, "client left before its body")).await;
     }
+    let Some(session) = session.into_base().await else {
+        x.refuse(Refusal::new(Reason::Internal, "a head that the base does not read"));
+        edge.gate.record(x);
+        return After::Close;
+    };
     let load = (edge.gate.kept().load.clone(), x.snapshot.config.document.overload.clone());
+    let times = x.snapshot.times.clone();
     let (hold, back, give_back) = (Hold::default(), Slot::default(), GiveBack::default());
-    let context = Context { x: Some(x), back: back.clone(), hold: hold.clone(), copy, at_most, ..Context::empty() };
-    let custom = AdmittedSession::new(session, head, body, hold, give_back.clone(), edge.stop.clone(), load);
+    let context =
+        Context { x: Some(x), back: back.clone(), hold: hold.clone(), copy, at_most, stalls, ..Context::empty() };
+    let custom = AdmittedSession::new(session, head, body, hold, give_back.clone(), edge.stop.clone(), load, times);
     let served = edge.proxy.process_new_http(ServerSession::new_custom(Box::new(custom)), &edge.stop);
     ADMITTED.scope(Cell::new(Some(context)), served).await;
     if let Some(x) = back.lock().take() {
         edge.gate.record(x);
     }
     match give_back.take() {
-        Some(Returned { session, finished: true }) => finish(session, true, false).await,
+        Some(Returned { session, finished: true }) => finish(Downstream::Base(session), true, false).await,
         // Dropping an HTTP/1 session closes its connection, an HTTP/2 one resets its stream.
         _ => After::Close,
     }
 }
 
 /// Opens a WebSocket tunnel for an admitted handshake, or relays what the replica says instead.
-async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<Exchange>, early: Bytes) -> After {
+async fn open_tunnel(edge: &Arc<Edge>, session: Downstream, mut x: Box<Exchange>, early: Bytes) -> After {
     let snapshot = x.snapshot.clone();
     let (mut tried, mut before) = (Vec::new(), None);
     let (mut lease, opened, asked) = loop {
@@ -348,11 +376,14 @@ async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<E
         let settings = lease.pool().settings();
         let (connect, answer) = (settings.connect_timeout.0, settings.read_timeout.0);
         let asked = Instant::now();
-        let opened = tunnel::open(lease.replica().address(), head, connect, answer).await;
+        let opened = tunnel::open(lease.replica(), lease.pool().transport(), head, connect, answer).await;
         match opened {
             Err(tunnel::TunnelError::Connect(e)) => {
                 lease.report(Outcome::ConnectFailed, Instant::now());
-                lease.replica().meter().count(ReplicaOutcome::ConnectFailed);
+                lease.replica().meter().count(match e {
+                    ConnectError::Tls(_) => ReplicaOutcome::TlsFailed,
+                    _ => ReplicaOutcome::ConnectFailed,
+                });
                 tried.push(lease.replica().id());
                 if !lease.pool().may_retry(tried.len(), &tried, Instant::now()) {
                     let refusal = Refusal::new(Reason::UpstreamFailed, e.to_string());
@@ -378,8 +409,7 @@ async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<E
                 return refuse(edge, session, x, refusal).await;
             }
             forward::decorate_tunnel(&mut headers, &x);
-            let ServerSession::H1(h1) = *session else { return After::Close };
-            let mut client = h1.into_inner();
+            let Some(mut client) = session.into_stream() else { return After::Close };
             x.status = 101;
             let mut upstream = upstream;
             let begun = async {
@@ -425,7 +455,7 @@ async fn open_tunnel(edge: &Arc<Edge>, session: Box<ServerSession>, mut x: Box<E
 /// Relays an ordinary answer to a handshake.
 async fn relay(
     edge: &Edge,
-    mut session: Box<ServerSession>,
+    mut session: Downstream,
     mut x: Box<Exchange>,
     response: http::Response<hyper::body::Incoming>,
 ) -> After {
@@ -439,7 +469,7 @@ async fn relay(
         return refuse(edge, session, x, Refusal::new(Reason::UpstreamFailed, "unusable response head")).await;
     };
     x.status = parts.status.as_u16();
-    session.set_keepalive(None);
+    session.last();
     let mut head = Some(head);
     let sent = loop {
         let frame = match body.frame().await {
@@ -466,26 +496,26 @@ async fn relay(
             break true;
         }
     };
-    x.bytes_out = session.body_bytes_sent() as u64;
+    x.bytes_out = session.sent() as u64;
     edge.gate.record(x);
     if sent { finish(session, true, false).await } else { After::Close }
 }
 
 async fn write_piece(
-    session: &mut ServerSession,
+    session: &mut Downstream,
     head: &mut Option<ResponseHeader>,
     piece: Bytes,
     end: bool,
 ) -> pingora_error::Result<()> {
     if let Some(head) = head.take() {
-        session.write_response_header(Box::new(head)).await?;
+        session.head(head).await?;
     }
-    session.write_response_body(piece, end).await
+    session.body(piece, end).await
 }
 
 /// A request body read from a session.
 struct SessionBody<'a> {
-    session: &'a mut ServerSession,
+    session: &'a mut Downstream,
     framing: Option<Framing>,
     waits: bool,
 }
@@ -499,17 +529,17 @@ impl Body for SessionBody<'_> {
         if !std::mem::take(&mut self.waits) {
             return Ok(());
         }
-        self.session.write_continue_response().await.map_err(|e| Refusal::new(Reason::Aborted, e.to_string()))
+        self.session.proceed().await.map_err(|e| Refusal::new(Reason::Aborted, e.to_string()))
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         let framing = self.framing.as_ref();
-        self.session.read_request_body().await.map_err(|e| unreadable(framing.and_then(Framing::fault), &e))
+        self.session.read_body().await.map_err(|e| unreadable(framing.and_then(Framing::fault), &e))
     }
 }
 
 /// A body that cannot be read: badly framed, or its sender left.
-fn unreadable(fault: Option<wire::Malformed>, e: &Error) -> Refusal {
+pub(super) fn unreadable(fault: Option<wire::Malformed>, e: &Error) -> Refusal {
     if let Some(fault) = fault {
         return fault.into();
     }

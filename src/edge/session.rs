@@ -10,6 +10,8 @@
 //! Rests on `pingora_core::protocols::http::custom::server::Session`, which the base hides from its documentation:
 //! its version is pinned and the tests of this folder would notice a change.
 
+use crate::config::TimeoutSettings;
+use crate::gate;
 use crate::limit::{Load, LoadSettings};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,8 +30,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// The request body as the base gets it.
 pub(crate) enum ReplayBody {
@@ -84,6 +87,10 @@ pub(crate) struct Admitted {
     finished: bool,
     stop: watch::Receiver<bool>,
     load: (Arc<Load>, LoadSettings),
+    times: TimeoutSettings,
+    /// How long the client has been waited for, for its body, and since when it is now.
+    waited: Duration,
+    since: Option<Instant>,
 }
 
 /// What the base reads ahead of a response that its client does not take, in bytes.
@@ -100,8 +107,22 @@ impl Admitted {
         give_back: GiveBack,
         stop: watch::Receiver<bool>,
         load: (Arc<Load>, LoadSettings),
+        times: TimeoutSettings,
     ) -> Self {
-        Self { inner: Some(inner), head, body, hold, held_head: None, give_back, finished: false, stop, load }
+        Self {
+            inner: Some(inner),
+            head,
+            body,
+            hold,
+            held_head: None,
+            give_back,
+            finished: false,
+            stop,
+            load,
+            times,
+            waited: Duration::ZERO,
+            since: None,
+        }
     }
 
     #[expect(clippy::expect_used, reason = "`inner` is taken only by `Drop`, after which nobody can call")]
@@ -112,6 +133,27 @@ impl Admitted {
     #[expect(clippy::expect_used, reason = "`inner` is taken only by `Drop`, after which nobody can call")]
     fn inner_mut(&mut self) -> &mut ServerSession {
         self.inner.as_deref_mut().expect("the session is present until drop")
+    }
+
+    /// Reads a piece of a body that is not held, as slowly as those that are may come.
+    async fn read_in_time(&mut self, or_idle: bool) -> Result<Option<Bytes>> {
+        let slow = |what: String| Error::explain(ErrorType::ReadTimedout, what).into_down();
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let limit = self.times.body_idle.0.saturating_sub(since.elapsed());
+        let inner = self.inner_mut();
+        let reading =
+            async { if or_idle { inner.read_body_or_idle(false).await } else { inner.read_request_body().await } };
+        let Ok(read) = timeout(limit, reading).await else {
+            return Err(slow(format!("body stalled after {} bytes", self.inner().body_bytes_read())));
+        };
+        self.waited += since.elapsed();
+        self.since = None;
+        let read = read?;
+        let size = self.inner().body_bytes_read() as u64;
+        if read.is_some() {
+            gate::pace(size, self.waited, &self.times).map_err(|refusal| slow(refusal.detail.into_owned()))?;
+        }
+        Ok(read)
     }
 
     /// Keeps the head back while it must wait, and lets go of it before the first thing that follows it.
@@ -170,7 +212,7 @@ impl CustomSession for Admitted {
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
         match self.body {
             ReplayBody::Held(_) => Ok(None),
-            ReplayBody::Streaming => self.inner_mut().read_request_body().await,
+            ReplayBody::Streaming => self.read_in_time(false).await,
         }
     }
 
@@ -277,8 +319,10 @@ impl CustomSession for Admitted {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        let done = matches!(self.body, ReplayBody::Held(_)) || no_body_expected;
-        self.inner_mut().read_body_or_idle(done).await
+        if matches!(self.body, ReplayBody::Held(_)) || no_body_expected || self.inner_mut().is_body_done() {
+            return self.inner_mut().read_body_or_idle(true).await;
+        }
+        self.read_in_time(true).await
     }
 
     fn body_bytes_sent(&self) -> usize {

@@ -6,6 +6,9 @@
 //! a second over a stretch of at least `patience` in which we had to wait for it. A stretch ends when we have not waited
 //! for that long. Memory: one timer while a write waits.
 //!
+//! Of what a client does not read, the kernel holds a little ([`UNSENT`], and what is short, whole), and we nothing: that
+//! memory would be ours, and encrypting for nobody our time.
+//!
 //! What has to be seen of a connection before anybody reads from it, a PROXY header or a ClientHello, is read ahead here
 //! and given to the reader first.
 
@@ -14,7 +17,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -32,6 +35,8 @@ pub(crate) struct Socket {
     stretch: Option<Stretch>,
     /// Read, and not yet taken by a reader.
     ahead: BytesMut,
+    /// The last byte of what the kernel was made to take; it goes before anything else.
+    tail: Option<u8>,
 }
 
 /// A time over which the client was slower than we.
@@ -46,11 +51,25 @@ struct Stretch {
 /// Least room made for reading ahead, in bytes: most of what begins a connection fits.
 const AHEAD: usize = 1024;
 
+/// Most bytes that the kernel takes of what its client's window has no room for. Enough that a connection is never idle
+/// between two of our writes; what is on its way does not count.
+const UNSENT: u32 = 32 * 1024;
+
+/// Most bytes that the kernel is made to take beyond that: what TLS makes of the largest piece of a response.
+const PRESSED: usize = 20 * 1024;
+
+/// Has the kernel take no more for a client than it can soon send (`TCP_NOTSENT_LOWAT`). Else it takes megabytes for one
+/// who does not read: we would have to encrypt them first, and would wait the longer for room the slower the client is.
+pub(super) fn bound_unsent(stream: &TcpStream) {
+    // A system without it serves all the same.
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+}
+
 impl Socket {
     /// Writes to `stream` fail with [`io::ErrorKind::TimedOut`] once the client took nothing for `patience`, or less than
     /// `least` bytes a second for longer.
     pub(crate) fn new(stream: TcpStream, patience: Duration, least: u64) -> Self {
-        Self { stream, patience, least, waiting: None, stretch: None, ahead: BytesMut::new() }
+        Self { stream, patience, least, waiting: None, stretch: None, ahead: BytesMut::new(), tail: None }
     }
 
     /// What was read ahead.
@@ -73,6 +92,58 @@ impl Socket {
     /// Takes so many bytes of what was read ahead away from the readers.
     pub(crate) fn skip_ahead(&mut self, length: usize) {
         self.ahead.advance(length.min(self.ahead.len()));
+    }
+
+    /// Where the kernel has not taken all of what is short, has it take the rest too, bar the last byte: so who writes has
+    /// nothing left to hold while the client is waited for. The byte is what the kernel tells us with when there is room.
+    fn press(&mut self, parts: &[IoSlice<'_>], written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let mut taken = match &written {
+            Poll::Ready(Ok(taken)) => *taken,
+            Poll::Ready(Err(_)) => return written,
+            Poll::Pending => 0,
+        };
+        let all: usize = parts.iter().map(|part| part.len()).sum();
+        // Once is enough: who waits already is waited for.
+        if taken == all || all - taken > PRESSED || self.waiting.is_some() {
+            return written;
+        }
+        let socket = socket2::SockRef::from(&self.stream);
+        if socket.set_tcp_notsent_lowat(u32::MAX).is_err() {
+            return written;
+        }
+        let mut before = 0;
+        for part in parts {
+            let from = taken.saturating_sub(before);
+            before += part.len();
+            // The last byte of all stays out.
+            let to = if before == all { part.len().saturating_sub(1) } else { part.len() };
+            let Some(rest) = part.get(from..to).filter(|rest| !rest.is_empty()) else { continue };
+            match socket.send(rest) {
+                Ok(sent) => taken += sent,
+                Err(_) => break,
+            }
+            if taken < before.min(all - 1) {
+                break;
+            }
+        }
+        // What fails here shows at the next write.
+        let _ = socket.set_tcp_notsent_lowat(UNSENT);
+        if taken + 1 == all {
+            self.tail = parts.iter().rev().find_map(|part| part.last()).copied();
+            taken = all;
+        }
+        if taken == 0 { written } else { Poll::Ready(Ok(taken)) }
+    }
+
+    /// Writes the byte that was kept back.
+    fn poll_tail(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(byte) = self.tail else { return Poll::Ready(Ok(())) };
+        let written = Pin::new(&mut self.stream).poll_write(cx, &[byte]);
+        if ready!(self.watch(cx, written))? == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.tail = None;
+        Poll::Ready(Ok(()))
     }
 
     fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -133,7 +204,9 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_tail(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, data);
+        let written = self.press(&[IoSlice::new(data)], written);
         self.watch(cx, written)
     }
 
@@ -142,7 +215,13 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
+        ready!(self.poll_tail(cx))?;
+        // One part needs no vector: `send` is the shorter way through the kernel.
+        let written = match data {
+            [one] => Pin::new(&mut self.stream).poll_write(cx, one),
+            parts => Pin::new(&mut self.stream).poll_write_vectored(cx, parts),
+        };
+        let written = self.press(data, written);
         self.watch(cx, written)
     }
 
@@ -151,10 +230,12 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_tail(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_tail(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -209,6 +290,37 @@ mod tests {
             assert_eq!(outcome, if served { Ok(()) } else { Err(io::ErrorKind::TimedOut) }, "{least}");
             drop(client);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_short_is_not_held_for_a_client_that_does_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = listener.accept().await.unwrap().0;
+        bound_unsent(&stream);
+        let mut socket = Socket::new(stream, Duration::from_secs(10), 0);
+        let mut sent = Vec::new();
+        let piece: Vec<u8> = (0..16_406_u32).map(|i| i.to_le_bytes()[0]).collect();
+        // Every piece is taken whole, one after another, until there is no more room; then nothing is.
+        while sent.len() < 64 << 20 {
+            let write = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut socket).poll_write(cx, &piece))).await;
+            match write {
+                Poll::Ready(written) => {
+                    assert_eq!(written.unwrap(), piece.len());
+                    sent.extend_from_slice(&piece);
+                }
+                Poll::Pending => break,
+            }
+        }
+        assert!(socket.tail.is_some() && sent.len() < 32 << 20, "{}", sent.len());
+        let mut flushing = Box::pin(socket.flush());
+        let waits = tokio::time::timeout(Duration::from_millis(20), &mut flushing).await;
+        assert!(waits.is_err(), "flushed is what the kernel has taken whole");
+        let mut seen = vec![0; sent.len() - 1];
+        client.read_exact(&mut seen).await.unwrap();
+        flushing.await.unwrap();
+        seen.push(client.read_u8().await.unwrap());
+        assert!(seen == sent, "nothing is lost, doubled or out of order");
     }
 
     #[tokio::test]

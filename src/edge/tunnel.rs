@@ -7,6 +7,7 @@
 //! the end of a drain.
 
 use super::ws::{self, FrameScan, GOING_AWAY, PROTOCOL_ERROR};
+use crate::balance::{ConnectError, Replica, Transport};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf as _, Bytes};
@@ -16,13 +17,10 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
 use std::cell::RefCell;
-use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -34,7 +32,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub(crate) enum TunnelError {
     /// No connection: nothing was sent, another replica may be tried.
     #[error("connecting to the replica failed: {0}")]
-    Connect(io::Error),
+    Connect(ConnectError),
     /// The handshake was sent and failed.
     #[error("the replica's handshake failed: {0}")]
     Handshake(#[from] hyper::Error),
@@ -54,22 +52,20 @@ pub(crate) enum Opened {
     Plain(Response<Incoming>),
 }
 
-/// Sends `head` to `address` and waits for the replica's answer.
+/// Sends `head` to a replica, by HTTP/1.1 whatever else it speaks, and waits for the replica's answer.
 ///
 /// # Errors
 /// [`TunnelError`]; only `Connect` leaves the replica without having heard of the request.
 pub(crate) async fn open(
-    address: SocketAddr,
+    replica: &Replica,
+    transport: &Transport,
     head: Request<Empty<Bytes>>,
     connect: Duration,
     answer: Duration,
 ) -> Result<Opened, TunnelError> {
-    let stream = match tokio::time::timeout(connect, TcpStream::connect(address)).await {
-        Ok(stream) => stream.map_err(TunnelError::Connect)?,
-        Err(_) => return Err(TunnelError::Connect(io::ErrorKind::TimedOut.into())),
-    };
-    // Small frames must not wait for each other.
-    stream.set_nodelay(true).map_err(TunnelError::Connect)?;
+    let connected = transport.connect(replica, true, connect).await;
+    replica.believed(connected.as_ref().err());
+    let stream = connected.map_err(TunnelError::Connect)?.wire;
     let key = head.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
     let handshake = async {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

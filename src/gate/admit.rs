@@ -11,7 +11,7 @@ use crate::facts::{RequestId, UserKey};
 use crate::inspect::{Inspect, Inspection, Origin, RawHead};
 use crate::policy::field::{FieldPolicy, Known};
 use crate::reputation::Standing;
-use crate::request::{Request, wire};
+use crate::request::{Request, grpc, wire};
 use crate::snapshot::Kept;
 use crate::telemetry::{LimitDecision, ReputationDecision};
 use crate::verdict::{Hint, Mode, Reason, Refusal};
@@ -86,6 +86,12 @@ pub async fn admit(
         show(x);
         return Break(refusal);
     }
+    let post = x.request.as_ref().is_some_and(|request| request.method() == http::Method::POST);
+    let call = route.grpc && post;
+    if call && !grpc::is_grpc(&x.headers) {
+        show(x);
+        return Break(Refusal::new(Reason::MediaType, "this route takes gRPC calls alone (application/grpc)"));
+    }
     x.shadowed = route.inspect && s.shadow.as_ref().is_some_and(|candidate| candidate.share.takes(rand::random()));
     let known = match (route.inspect, &x.request) {
         (true, Some(request)) => known(s.fields.as_ref(), request),
@@ -99,7 +105,7 @@ pub async fn admit(
         refusal
     });
     let known = x.settle(Stage::Policy, mode, known)?.flatten();
-    let limit = hold::limit(&route, known.as_ref(), &s);
+    let limit = if call { route.max_body.map(|size| size.0) } else { hold::limit(&route, known.as_ref(), &s) };
     hold::may_come(&x.headers, limit)?;
 
     if route.inspect && begin(x) {
@@ -116,9 +122,11 @@ pub async fn admit(
         }
     }
     x.stage = Stage::RequestBody;
-    let wants_body = x.inspection.as_ref().is_some_and(|inspection| inspection.wants_body());
+    // The messages of a call come when there is something to say: held, they would never come.
+    let wants_body = !call && x.inspection.as_ref().is_some_and(|inspection| inspection.wants_body());
     let held = if wants_body {
-        let (held, bytes) = hold::hold(body, &x.headers, limit.unwrap_or(u64::MAX), &s.times, kept).await?;
+        // Apart, so that requests without one keep no room for it.
+        let (held, bytes) = Box::pin(hold::hold(body, &x.headers, limit.unwrap_or(u64::MAX), &s.times, kept)).await?;
         x.bytes_in = bytes;
         held
     } else {
@@ -210,7 +218,7 @@ fn limit(x: &mut Exchange, name: Option<&str>) -> ControlFlow<Refusal> {
 
 /// Begins the rules' transaction; `false` if there are no rules.
 fn begin(x: &mut Exchange) -> bool {
-    x.inspection = opened(x, &x.snapshot.inspect);
+    x.inspection = opened(x, &x.snapshot.inspect).map(Box::new);
     x.inspection.is_some()
 }
 

@@ -10,6 +10,7 @@ use crate::request::Request;
 use crate::snapshot::Snapshot;
 use crate::telemetry::CacheStatus;
 use crate::verdict::{Action, Mode, Quota, Refusal};
+use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -44,7 +45,7 @@ pub struct Exchange {
     /// The method, target and protocol as they came, for the record.
     pub line: RequestLine,
     /// HTTP/1: the whole head as it was sent, which the rules read.
-    pub raw: Option<bytes::Bytes>,
+    pub raw: Option<Bytes>,
     /// The share of the budget for held bodies.
     pub share: Option<tokio::sync::OwnedSemaphorePermit>,
     /// Its place among the requests in flight.
@@ -52,11 +53,11 @@ pub struct Exchange {
     /// The route it takes; `None` until it is known.
     pub route: Option<Arc<Route>>,
     /// The rules' transaction.
-    pub inspection: Option<Inspection>,
+    pub inspection: Option<Box<Inspection>>,
     /// Whether a candidate of rules judges it too.
     pub shadowed: bool,
     /// Its body, where it is kept for that.
-    pub body: Option<bytes::Bytes>,
+    pub body: Option<Bytes>,
     /// The limit that counted it.
     pub quota: Option<Quota>,
     /// The station it is at.
@@ -83,11 +84,11 @@ pub struct Exchange {
 #[derive(Debug, Clone, Default)]
 pub struct RequestLine {
     /// Any bytes.
-    pub method: Vec<u8>,
+    pub method: Bytes,
     /// Any bytes.
-    pub target: Vec<u8>,
+    pub target: Bytes,
     /// `"HTTP/1.1"`, `"HTTP/2"`, or whatever was sent in its place.
-    pub protocol: Vec<u8>,
+    pub protocol: Bytes,
 }
 
 impl Exchange {

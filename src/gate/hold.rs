@@ -123,7 +123,7 @@ async fn read(
         if size as u64 > limit {
             return Err(too_large(limit));
         }
-        too_slow(size, started.elapsed(), times)?;
+        pace(size as u64, started.elapsed(), times)?;
         while pages * PAGE < size {
             // Doubling with the buffer, so that a large body asks seldom, but never for more than it says it is.
             let most = expected.max(size).div_ceil(PAGE);
@@ -148,14 +148,18 @@ async fn read(
     Ok((Held::Whole { bytes: whole.freeze(), share }, size))
 }
 
-fn too_slow(size: usize, elapsed: Duration, times: &TimeoutSettings) -> Result<(), Refusal> {
+/// Whether a body of which `size` bytes have come keeps up after `elapsed`.
+///
+/// # Errors
+/// [`Reason::TooSlow`]: not whole in time, or at less than the least rate.
+pub fn pace(size: u64, elapsed: Duration, times: &TimeoutSettings) -> Result<(), Refusal> {
     let total = times.body_total.0;
     if !total.is_zero() && elapsed > total {
         return Err(Refusal::new(Reason::TooSlow, format!("body not whole after {} s", total.as_secs())));
     }
     let floor = times.body_min_rate.0;
     let rate_applies = floor > 0 && elapsed > times.body_idle.0;
-    if rate_applies && (size as u128) * 1000 < u128::from(floor) * elapsed.as_millis() {
+    if rate_applies && u128::from(size) * 1000 < u128::from(floor) * elapsed.as_millis() {
         return Err(Refusal::new(Reason::TooSlow, format!("body comes at less than {floor} bytes a second")));
     }
     Ok(())
@@ -207,8 +211,8 @@ mod tests {
     #[test]
     fn a_trickle_is_too_slow_once_it_had_time_to_show() {
         let times = TimeoutSettings { body_min_rate: ByteSize(1000), ..TimeoutSettings::default() };
-        assert!(too_slow(1, Duration::from_secs(5), &times).is_ok());
-        assert!(too_slow(19_000, Duration::from_secs(20), &times).is_err());
-        assert!(too_slow(20_000, Duration::from_secs(20), &times).is_ok());
+        assert!(pace(1, Duration::from_secs(5), &times).is_ok());
+        assert!(pace(19_000, Duration::from_secs(20), &times).is_err());
+        assert!(pace(20_000, Duration::from_secs(20), &times).is_ok());
     }
 }

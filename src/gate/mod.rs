@@ -11,7 +11,7 @@ mod shadow;
 
 pub use admit::{Admitted, admit, note};
 pub use exchange::{Durations, Exchange, RequestLine};
-pub use hold::{Body, Held, PAGE};
+pub use hold::{Body, Held, PAGE, pace};
 pub use release::{Judging, body as release_body, head as release_head, streams};
 pub use shadow::{Difference, Shadow, Verdict};
 

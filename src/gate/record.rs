@@ -91,13 +91,13 @@ fn event(x: &mut Exchange, action: Action, total: Duration) -> Event {
     event.user = Some(x.user.clone());
     event.route = x.route.as_ref().map(|route| route.name.clone());
     event.scheme = x.connection.scheme;
-    event.protocol = match x.line.protocol.as_slice() {
+    event.protocol = match &x.line.protocol[..] {
         b"HTTP/2.0" => "2",
         b"HTTP/1.0" => "1.0",
         _ => "1.1",
     };
-    event.method = Bytes::from(std::mem::take(&mut x.line.method));
-    event.target = Bytes::from(std::mem::take(&mut x.line.target));
+    event.method = std::mem::take(&mut x.line.method);
+    event.target = std::mem::take(&mut x.line.target);
     event.host = match &x.request {
         Some(request) => Bytes::copy_from_slice(request.authority().host().as_bytes()),
         None => x.headers.get(http::header::HOST).map(|v| Bytes::copy_from_slice(v.as_bytes())).unwrap_or_default(),

@@ -8,6 +8,7 @@ use super::exchange::Exchange;
 use super::heavy;
 use crate::audit::Stage;
 use crate::inspect::Inspection;
+use crate::request::grpc;
 use crate::verdict::Refusal;
 use bytes::{Bytes, BytesMut};
 use std::ops::ControlFlow;
@@ -16,6 +17,8 @@ use std::ops::ControlFlow;
 #[derive(Debug, Default)]
 pub struct Judging {
     held: BytesMut,
+    /// What is said to come.
+    length: Option<usize>,
     state: State,
 }
 
@@ -50,12 +53,15 @@ pub fn head(x: &mut Exchange, status: u16, headers: &http::HeaderMap, bodiless: 
     }
     phase(x, Stage::ResponseHead, |inspection| inspection.response_head(status, headers))?;
     let streams = streams(x, headers);
-    let reads = x.inspection.as_ref().is_some_and(Inspection::wants_response_body);
+    let reads = x.inspection.as_ref().is_some_and(|inspection| inspection.wants_response_body());
     if bodiless || streams || !reads || is_encoded(headers) {
         phase(x, Stage::ResponseBody, |inspection| inspection.response_body(&[]))?;
+        settle(x);
         return Ok(Judging::default());
     }
-    Ok(Judging { held: BytesMut::new(), state: State::Holding(x.snapshot.inspect.response_window()) })
+    let length = headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let state = State::Holding(x.snapshot.inspect.response_window());
+    Ok(Judging { held: BytesMut::new(), length, state })
 }
 
 /// Phase 4, piece by piece: keeps `piece` back, or replaces it by everything that may go.
@@ -65,6 +71,10 @@ pub fn head(x: &mut Exchange, status: u16, headers: &http::HeaderMap, bodiless: 
 pub fn body(x: &mut Exchange, judging: &mut Judging, piece: &mut Option<Bytes>, end: bool) -> Result<(), Refusal> {
     let State::Holding(window) = judging.state else { return Ok(()) };
     let part = piece.take().unwrap_or_default();
+    if judging.held.capacity() == 0 && judging.length.is_some() {
+        // At once, for growing would need twice as much.
+        judging.held.reserve(judging.length.unwrap_or(0).min(window + part.len()));
+    }
     if !end && judging.held.len() + part.len() < window {
         judging.held.extend_from_slice(&part);
         *piece = Some(Bytes::new());
@@ -77,7 +87,14 @@ pub fn body(x: &mut Exchange, judging: &mut Judging, piece: &mut Option<Bytes>, 
     let read = held.get(..window).unwrap_or(&held);
     phase(x, Stage::ResponseBody, |inspection| heavy::run(read.len(), || inspection.response_body(read)))?;
     *piece = Some(held);
+    settle(x);
     Ok(())
+}
+
+fn settle(x: &mut Exchange) {
+    if let Some(inspection) = &mut x.inspection {
+        inspection.settle();
+    }
 }
 
 fn phase(
@@ -93,7 +110,7 @@ fn phase(
 
 /// Whether a response is one that flows for as long as it likes.
 pub fn streams(x: &Exchange, headers: &http::HeaderMap) -> bool {
-    x.route.as_ref().is_some_and(|route| route.stream) || is_event_stream(headers)
+    x.route.as_ref().is_some_and(|route| route.stream) || is_event_stream(headers) || grpc::is_grpc(headers)
 }
 
 fn is_event_stream(headers: &http::HeaderMap) -> bool {

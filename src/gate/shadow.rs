@@ -246,7 +246,7 @@ pub(super) fn live(x: &Exchange) -> Option<Verdict> {
     if x.body.is_none() && has_body {
         return None;
     }
-    let mut verdict = x.inspection.as_ref().map(seen).unwrap_or_default();
+    let mut verdict = x.inspection.as_deref().map(seen).unwrap_or_default();
     verdict.reason = found.map(Reason::as_str);
     Some(verdict)
 }

@@ -292,6 +292,11 @@ impl Inspection {
         self.transaction.finish();
     }
 
+    /// All has been shown: what is held for the rules is given back, for the response may go on for long.
+    pub fn settle(&mut self) {
+        self.transaction.settle();
+    }
+
     /// Once, where the work limit was reached and lets pass: what is to be recorded of it.
     pub fn overrun(&mut self) -> Option<Refusal> {
         let tell = self.on_budget == OnBudget::Detect && self.exhausted() && !self.overrun_told;

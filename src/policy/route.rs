@@ -39,6 +39,9 @@ pub struct RouteSettings {
     pub cache: bool,
     /// Whether responses are streams (server-sent events, long polls): they flow at once, held by nothing.
     pub stream: bool,
+    /// Whether its POST requests are gRPC calls: `application/grpc` and no other content, whose messages flow both ways as
+    /// they come. The rules see the head of a call, not its messages.
+    pub grpc: bool,
     /// How long a replica may take to its response head. Unset: `upstream.read_timeout`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_timeout: Option<Span>,
@@ -125,6 +128,7 @@ impl Default for RouteSettings {
             require_user: false,
             cache: true,
             stream: false,
+            grpc: false,
             response_timeout: None,
             websocket: false,
             priority: Priority::Normal,
@@ -189,6 +193,9 @@ impl RouteSettings {
             let what = "a WebSocket opens with GET, which the route does not take".into();
             fault("websocket".into(), what, "add GET to the methods");
         }
+        if self.grpc && !self.methods.iter().any(|method| matches!(method.as_str(), "POST" | ANY)) {
+            fault("grpc".into(), "a call is a POST, which the route does not take".into(), "add POST to the methods");
+        }
         if self.pool.is_some() && !self.split.is_empty() {
             fault("pool".into(), "the route has a split too".into(), "keep pool or split");
         }
@@ -244,6 +251,8 @@ pub struct Route {
     pub cache: bool,
     /// Whether responses flow at once.
     pub stream: bool,
+    /// Whether its POST requests are gRPC calls.
+    pub grpc: bool,
     /// Time to the response head, if not the general one.
     pub response_timeout: Option<Duration>,
     /// Whether WebSocket handshakes pass.
@@ -269,6 +278,7 @@ impl Route {
             require_user: entry.require_user,
             cache: entry.cache,
             stream: entry.stream,
+            grpc: entry.grpc,
             response_timeout: entry.response_timeout.map(|span| span.0),
             websocket: entry.websocket,
             priority: entry.priority,

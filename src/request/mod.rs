@@ -19,6 +19,8 @@
 pub mod authority;
 mod bytes;
 pub mod chunk;
+pub mod grpc;
+pub mod head;
 pub mod hop;
 mod model;
 pub mod path;

@@ -2,7 +2,7 @@
 
 use super::handles::By;
 use super::labels::{
-    DiscoveryOutcome, EjectionCause, Label, MirrorOutcome, QueueOutcome, ReplicaOutcome, RetryOutcome,
+    DiscoveryOutcome, EjectionCause, HedgeOutcome, Label, MirrorOutcome, QueueOutcome, ReplicaOutcome, RetryOutcome,
 };
 use super::metrics::Book;
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ pub struct BalanceMetrics {
     retries: IntCounterVec,
     budget: IntGaugeVec,
     panic: IntGaugeVec,
+    hedges: IntCounterVec,
     mirrored: IntCounterVec,
     discovery: IntCounterVec,
     replicas: Mutex<BTreeSet<(String, String)>>,
@@ -64,6 +65,11 @@ impl BalanceMetrics {
                 "gatehouse_pool_panic",
                 "1 while so few replicas are in turn that the others get requests too.",
                 &["pool"],
+            )?,
+            hedges: b.counters(
+                "gatehouse_pool_hedges_total",
+                "Requests that a second replica was due to be asked for, by what became of them.",
+                &["pool", "outcome"],
             )?,
             mirrored: b.counters(
                 "gatehouse_pool_mirrored_total",
@@ -120,6 +126,7 @@ impl BalanceMetrics {
             retries: By::new(|outcome| self.retries.with_label_values(&[pool, outcome])),
             budget: self.budget.with_label_values(&[pool]),
             panic: self.panic.with_label_values(&[pool]),
+            hedges: By::new(|outcome| self.hedges.with_label_values(&[pool, outcome])),
             mirrored: By::new(|outcome| self.mirrored.with_label_values(&[pool, outcome])),
             discovery: By::new(|outcome| self.discovery.with_label_values(&[pool, outcome])),
         }
@@ -162,6 +169,8 @@ pub struct PoolMetrics {
     pub retries: By<RetryOutcome, IntCounter>,
     budget: IntGauge,
     panic: IntGauge,
+    /// Second requests.
+    pub hedges: By<HedgeOutcome, IntCounter>,
     /// Copies of requests.
     pub mirrored: By<MirrorOutcome, IntCounter>,
     /// Looks at where replicas are found.

@@ -100,10 +100,14 @@ labels! {
         ServerError = "server_error",
         /// No connection could be made.
         ConnectFailed = "connect_failed",
+        /// It was not believed over TLS, or no handshake came about.
+        TlsFailed = "tls_failed",
         /// It broke off or garbled its answer.
         BrokeOff = "broke_off",
         /// It did not answer in time.
         TimedOut = "timed_out",
+        /// Another was asked beside it, and answered first.
+        Overtaken = "overtaken",
     }
 
     /// Why a replica was ejected.
@@ -137,6 +141,20 @@ labels! {
         /// It had been sent as often as it may.
         Exhausted = "exhausted",
         /// There was nobody else to ask.
+        Nobody = "nobody",
+    }
+
+    /// What became of a request that could be asked of a second replica.
+    HedgeOutcome {
+        /// The second one answered first.
+        Won = "won",
+        /// The first one answered first after all.
+        Lost = "lost",
+        /// Neither answered.
+        Failed = "failed",
+        /// The budget was spent.
+        OverBudget = "over_budget",
+        /// No second one was free.
         Nobody = "nobody",
     }
 

@@ -21,9 +21,9 @@ pub use handles::{
     AuditMetrics, By, ConnectionGuard, LimitMetrics, ListenerMetrics, LoadMetrics, RouteMetrics, RuleMetrics, Seconds,
 };
 pub use labels::{
-    AcmeOutcome, AuditOutcome, CacheStatus, DiscoveryOutcome, EjectionCause, HandshakeOutcome, Label, LimitDecision,
-    MirrorOutcome, ProxyOutcome, QueueOutcome, ReloadOutcome, ReplicaOutcome, ReputationDecision, RetryOutcome,
-    ShadowOutcome, ShedCause, WafPhase,
+    AcmeOutcome, AuditOutcome, CacheStatus, DiscoveryOutcome, EjectionCause, HandshakeOutcome, HedgeOutcome, Label,
+    LimitDecision, MirrorOutcome, ProxyOutcome, QueueOutcome, ReloadOutcome, ReplicaOutcome, ReputationDecision,
+    RetryOutcome, ShadowOutcome, ShedCause, WafPhase,
 };
 pub use log::{LogFormat, LogSettings, init};
 pub use metrics::{Described, Kind, Metrics};

@@ -1,4 +1,4 @@
-//! TLS towards clients: version 1.3 unless a listener says otherwise, certificates chosen by server name and exchanged live.
+//! TLS towards clients, and (`upstream`) towards replicas: version 1.3 unless a listener says otherwise, certificates chosen by server name and exchanged live.
 //!
 //! Decides before anything of HTTP exists. In go certificate and key files and each listener's [`Terms`]; out comes one
 //! [`Terminator`] a listener and generation, over one [`Resolver`] for all of the process's life. A reload builds a whole
@@ -28,12 +28,14 @@ mod staple;
 mod store;
 mod terminator;
 mod tickets;
+mod upstream;
 
 pub use acme::{AcmeSettings, Challenge, Eab, KeyType, RenewBefore, Stored, Wanted, check, stored};
 pub use identity::{ClientCertificates, Demand, Identity};
 pub use store::{CertificateSet, Expiry, Resolver};
 pub use terminator::{MinVersion, Protocol, Terminator, Terms};
 pub use tickets::{TicketSettings, Tickets};
+pub use upstream::{Offer, Outbound, UpstreamTls, switch_or_table};
 
 use crate::fault::Fault;
 use crate::units;

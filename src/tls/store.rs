@@ -326,6 +326,43 @@ pub(super) fn load(pair: &Pair, place: &str, now: SystemTime) -> Result<Loaded, 
     }
 }
 
+/// Reads what the gate shows of itself where it is a client: as [`load`], but for names, which nobody asks of a client.
+pub(super) fn load_client(
+    pair: &Pair,
+    place: &str,
+    now: SystemTime,
+    warnings: &mut Vec<Fault>,
+) -> Result<CertifiedKey, Vec<Fault>> {
+    let chain = pem::chain(&pair.cert, &format!("{place}.cert"));
+    let key = pem::private_key(&pair.key, &format!("{place}.key"));
+    let (chain, key) = match (chain, key) {
+        (Ok(chain), Ok(key)) => (chain, key),
+        (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
+    };
+    let mut faults = Vec::new();
+    let mut parsed = Vec::with_capacity(chain.len());
+    for (line, der) in &chain {
+        match X509Certificate::from_der(der) {
+            Ok(([], certificate)) => parsed.push((*line, certificate)),
+            _ => {
+                let mend = "copy the file anew from where it was issued";
+                faults.push(Fault::file(&pair.cert, (*line, 0), "", "this is not an X.509 certificate", mend));
+            }
+        }
+    }
+    check_order(&pair.cert, &parsed, &mut faults);
+    check_dates(&pair.cert, &parsed, now, &mut faults, warnings);
+    warnings.extend(readable_by_others(&pair.key));
+    let certified = certified(chain.iter().map(|(_, der)| der.clone()).collect(), key, pair, &chain);
+    match certified {
+        Ok(certified) if faults.is_empty() => Ok(certified),
+        certified => {
+            faults.extend(certified.err());
+            Err(faults)
+        }
+    }
+}
+
 /// Joins chain and key, or says why they are no pair.
 fn certified(
     chain: Vec<CertificateDer<'static>>,

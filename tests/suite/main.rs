@@ -38,4 +38,5 @@ mod smuggling;
 mod streams;
 mod tls;
 mod tune;
+mod upstream;
 mod wire;

@@ -276,6 +276,7 @@ fn every_file_passes_the_check() {
         "gatehouse.toml",
         "demo.toml",
         "archon.toml",
+        "grpc.toml",
         "conformance/proxy.toml",
         "conformance/cache.toml",
         "conformance/edge.toml",

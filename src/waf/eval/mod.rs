@@ -344,6 +344,16 @@ impl Transaction {
         self.phase(Phase::Logging);
     }
 
+    /// The rules are shown no more: runs phase 5, and gives back what only they need, which may be several times the
+    /// bodies. What was found stays; where costs are counted or a trace is kept, so does the rest.
+    pub fn settle(&mut self) {
+        self.finish();
+        if self.workspace.costs.is_none() && self.workspace.trace.is_none() {
+            self.message = Message::new();
+            spare::give_back(std::mem::take(&mut self.texts), std::mem::take(&mut self.workspace));
+        }
+    }
+
     /// A transaction that runs into its work limit goes on uninspected, which its outcome tells, instead of being
     /// interrupted.
     pub fn tolerate_exhaustion(&mut self) {

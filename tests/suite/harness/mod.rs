@@ -5,6 +5,7 @@ mod client;
 pub(crate) mod frames;
 mod gate;
 mod load;
+mod origin;
 mod replica;
 
 pub(crate) use authority::{Authority, Behaviour};
@@ -12,6 +13,7 @@ pub(crate) use client::{H1, Reply, h2_request, tls_config, tls_config_with, tls_
 pub(crate) use frames::{Fate, Frames};
 pub(crate) use gate::{Gate, free_port};
 pub(crate) use load::Load;
+pub(crate) use origin::{Exchange, Issuer, Origin, shows};
 pub(crate) use replica::{Answer, Replica, Seen};
 
 use std::future::Future;
