@@ -28,14 +28,19 @@ pub(crate) struct Answer {
     pub(crate) close: bool,
     /// The end of a gRPC call, sent as such.
     pub(crate) call: bool,
+    /// What all responses say.
+    pub(crate) said: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Makes the response for `refusal` of an exchange: in gRPC's terms for a call.
 pub(crate) fn refusal_of(x: &Exchange, refusal: &Refusal) -> Answer {
-    if x.version() == http::Version::HTTP_2 && grpc::is_grpc(&x.headers) {
-        return call_refused(refusal, &x.id);
-    }
-    self::refusal(refusal, &x.id, Some(&x.headers))
+    let answer = if x.version() == http::Version::HTTP_2 && grpc::is_grpc(&x.headers) {
+        call_refused(refusal, &x.id)
+    } else {
+        self::refusal(refusal, &x.id, Some(&x.headers))
+    };
+    let said = x.snapshot.said.set(x.connection.scheme == Scheme::Https);
+    Answer { said: said.map(|(name, value)| (name.clone(), value.clone())).collect(), ..answer }
 }
 
 /// A call's end without a message: status 200, and the call's own status in a head that is all there is (gRPC over HTTP2,
@@ -46,7 +51,7 @@ fn call_refused(refusal: &Refusal, id: &RequestId) -> Answer {
         let name = GRPC_FIELDS.into_iter().find(|known| name == *known);
         headers.extend(name.map(|name| (name, String::from_utf8_lossy(value.as_bytes()).into_owned())));
     }
-    Answer { status: refusal.reason.status(), headers, body: Bytes::new(), close: false, call: true }
+    Answer { status: refusal.reason.status(), headers, body: Bytes::new(), close: false, call: true, said: Vec::new() }
 }
 
 const GRPC_FIELDS: [&str; 3] = ["grpc-status", "grpc-message", "grpc-retry-pushback-ms"];
@@ -115,7 +120,7 @@ pub(crate) fn refusal(refusal: &Refusal, id: &RequestId, head: Option<&HeaderMap
         }
         _ => {}
     }
-    Answer { status, headers, body: body.into(), close: reason.closes(), call: false }
+    Answer { status, headers, body: body.into(), close: reason.closes(), call: false, said: Vec::new() }
 }
 
 impl Answer {
@@ -146,6 +151,7 @@ pub(crate) fn redirect(host: &str, port: u16, target: &str, id: &RequestId) -> A
         body: Bytes::new(),
         close: true,
         call: false,
+        said: Vec::new(),
     }
 }
 
@@ -160,7 +166,7 @@ pub(crate) fn challenge(key_authorization: Option<String>, id: &RequestId) -> An
         ("x-request-id", id.to_string()),
         ("cache-control", "no-store".to_owned()),
     ];
-    Answer { status, headers, body: body.into(), close: false, call: false }
+    Answer { status, headers, body: body.into(), close: false, call: false, said: Vec::new() }
 }
 
 fn seconds_up(time: Duration) -> u64 {
@@ -193,8 +199,12 @@ fn page(status: u16, title: &str, text: &str, id: &RequestId) -> String {
 pub(crate) fn to_h1(answer: &Answer) -> Vec<u8> {
     let reason = StatusCode::from_u16(answer.status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
     let mut out = format!("HTTP/1.1 {} {reason}\r\n", answer.status);
-    for (name, value) in &answer.headers {
+    let own = { answer.headers.iter() }.filter(|(name, _)| !answer.said.iter().any(|(said, _)| said == name));
+    for (name, value) in own {
         let _ = write!(out, "{name}: {value}\r\n");
+    }
+    for (name, value) in &answer.said {
+        let _ = write!(out, "{name}: {}\r\n", value.to_str().unwrap_or_default());
     }
     let date = httpdate::fmt_http_date(std::time::SystemTime::now());
     let _ = write!(out, "content-length: {}\r\ndate: {date}\r\nconnection: close\r\n\r\n", answer.body.len());
@@ -215,6 +225,9 @@ impl Answer {
             if let Ok(value) = HeaderValue::from_str(value) {
                 head.insert_header(*name, value)?;
             }
+        }
+        for (name, value) in &self.said {
+            head.insert_header(name.clone(), value.clone())?;
         }
         if !self.call {
             head.insert_header(header::CONTENT_LENGTH, self.body.len())?;

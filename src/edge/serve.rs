@@ -185,7 +185,7 @@ pub(super) fn refuse_head(
     x.raw = Some(Bytes::copy_from_slice(head));
     gate::note(edge.gate.kept(), &mut x);
     let refusal = Refusal::new(malformed.reason, malformed.to_string());
-    let answer = respond::refusal(&refusal, &x.id, Some(&x.headers));
+    let answer = respond::refusal_of(&x, &refusal);
     x.status = answer.status;
     x.refuse(refusal);
     edge.gate.record(x);

@@ -1,6 +1,6 @@
 //! TLS and the listeners.
 
-use crate::harness::{Gate, H1, Replica, h2_request, tls_config, tls_stream, until};
+use crate::harness::{Answer, Gate, H1, Replica, h2_request, tls_config, tls_stream, until};
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::ServerName;
 use std::path::Path;
@@ -141,4 +141,22 @@ async fn sessions_are_resumed_also_after_a_hand_over_and_an_unknown_protocol_is_
     let unknown = tls_config(&[&rustls::version::TLS13], &["spdy/3"]);
     let name = ServerName::try_from("localhost").unwrap();
     assert!(TlsConnector::from(unknown).connect(name, stream).await.is_err(), "RFC 7301 section 3.2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_responses_say_what_the_configuration_has_them_say() {
+    let fields = [("server", "uvicorn"), ("x-frame-options", "ALLOWALL")];
+    let replica = Replica::start(move |_| Answer::with(&fields, "ok")).await;
+    let more = "[response]\nhsts = \"365d\"\n[response.headers]\nx-frame-options = \"DENY\"\nserver = \"\"\n\
+                [[route]]\nname = \"closed\"\npath = \"/internal/\"\nrefuse = true\n";
+    let gate = Gate::start(&[replica.address], more).await;
+    for (path, status) in [("/", 200), ("/internal/x", 403), ("/a b", 400)] {
+        let secure = H1::tls(gate.tls).await.get(path, "").await;
+        assert_eq!((secure.status, secure.header("x-frame-options")), (status, Some("DENY")), "{path}");
+        assert_eq!(secure.header("strict-transport-security"), Some("max-age=31536000"), "{path}");
+        assert_eq!(secure.header("server"), None, "{path}");
+        let plain = H1::plain(gate.plain).await.get(path, "").await;
+        assert_eq!((plain.status, plain.header("x-frame-options")), (status, Some("DENY")), "{path}");
+        assert_eq!(plain.header("strict-transport-security"), None, "RFC 6797 section 7.2");
+    }
 }
