@@ -100,31 +100,39 @@ impl ResponseFields {
     }
 }
 
-/// Whether a field says how a message is framed or cached, or is the gate's own.
+/// Whether a field says how a message is framed, carried or cached, or is the gate's own.
 fn is_ours(name: &HeaderName) -> bool {
-    crate::request::hop::is_hop_by_hop(name)
-        || matches!(
-            name.as_str(),
-            "content-length"
-                | "content-type"
-                | "content-encoding"
-                | "content-range"
-                | "date"
-                | "age"
-                | "etag"
-                | "vary"
-                | "cache-control"
-                | "cache-status"
-                | "location"
-                | "set-cookie"
-                | "www-authenticate"
-                | "x-request-id"
-                | "ratelimit"
-                | "ratelimit-policy"
-                | "retry-after"
-                | "sec-websocket-accept"
-                | "strict-transport-security"
-        )
+    const OURS: [&str; 27] = [
+        // Of one connection (RFC 9110 section 7.6.1).
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "content-range",
+        "date",
+        "age",
+        "etag",
+        "vary",
+        "cache-control",
+        "cache-status",
+        "location",
+        "set-cookie",
+        "www-authenticate",
+        "x-request-id",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "sec-websocket-accept",
+        "strict-transport-security",
+    ];
+    OURS.contains(&name.as_str())
 }
 
 #[cfg(test)]
