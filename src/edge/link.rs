@@ -457,6 +457,10 @@ impl Out {
                     let of_body = (written - of_head).min(self.body.len());
                     self.body.advance(of_body);
                     self.tail = self.tail.get(written - of_head - of_body..).unwrap_or_default();
+                    if self.body.is_empty() {
+                        // Even an empty slice keeps its buffer, and the connection may be kept for long.
+                        self.body = Bytes::new();
+                    }
                 }
                 Poll::Ready(Err(e)) => self.failed = Some(e),
                 Poll::Pending => return,
@@ -674,6 +678,23 @@ mod tests {
             let failed = flowing("POST", ("content-length", said), pieces).await;
             assert!(failed.unwrap_err().contains("than its head said"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_let_go_once_it_was_sent() {
+        let (mut link, mut replica) = pair().await;
+        let whole = Bytes::from(vec![b'x'; 64 * 1024]);
+        let request = Request::post("/").header("content-length", whole.len()).body(Outgoing::Whole(whole.clone()));
+        let answering = async {
+            let mut seen = Vec::new();
+            while seen.iter().filter(|byte| **byte == b'x').count() < whole.len() {
+                replica.read_buf(&mut seen).await.unwrap();
+            }
+            replica.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        };
+        let (status, ()) = tokio::join!(send(&mut link, request.unwrap()), answering);
+        assert_eq!(status, Ok(204));
+        assert!(whole.is_unique(), "the connection, which may be kept, has no part of it");
     }
 
     #[tokio::test]
