@@ -390,11 +390,17 @@ impl Out {
         for part in [parts.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
             head.extend_from_slice(part.as_bytes());
         }
-        for (name, value) in &parts.headers {
+        let (chunked, length) = (header::TRANSFER_ENCODING, header::CONTENT_LENGTH);
+        for (name, value) in parts.headers.iter().filter(|(name, _)| source.is_some() || **name != chunked) {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");
             head.extend_from_slice(value.as_bytes());
             head.extend_from_slice(b"\r\n");
+        }
+        let unsaid = parts.headers.contains_key(&chunked) || !whole.is_empty() && !parts.headers.contains_key(length);
+        if source.is_none() && unsaid {
+            // A body that is at hand goes with its length, and never in chunks that nobody makes.
+            head.extend_from_slice(format!("content-length: {}\r\n", whole.len()).as_bytes());
         }
         if parts.headers.contains_key(header::TE) {
             // A field of this hop alone, which says so (RFC 9110 section 10.1.4).
@@ -695,6 +701,26 @@ mod tests {
         let (status, ()) = tokio::join!(send(&mut link, request.unwrap()), answering);
         assert_eq!(status, Ok(204));
         assert!(whole.is_unique(), "the connection, which may be kept, has no part of it");
+    }
+
+    #[tokio::test]
+    async fn a_body_at_hand_is_framed_by_its_length() {
+        for (body, field, sent) in [
+            ("", ("transfer-encoding", "chunked"), "content-length: 0\r\n\r\n"),
+            ("hello", ("transfer-encoding", "chunked"), "content-length: 5\r\n\r\nhello"),
+            ("hello", ("x-a", "1"), "x-a: 1\r\ncontent-length: 5\r\n\r\nhello"),
+            ("hello", ("content-length", "5"), "content-length: 5\r\n\r\nhello"),
+            ("", ("x-a", "1"), "x-a: 1\r\n\r\n"),
+        ] {
+            let (mut link, mut replica) = pair().await;
+            let request = Request::post("/").header(field.0, field.1).body(Outgoing::Whole(body.into())).unwrap();
+            replica.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            assert_eq!(send(&mut link, request).await, Ok(204));
+            drop(link);
+            let mut seen = String::new();
+            replica.read_to_string(&mut seen).await.unwrap();
+            assert_eq!(seen, format!("POST / HTTP/1.1\r\n{sent}"));
+        }
     }
 
     #[tokio::test]
