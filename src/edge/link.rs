@@ -390,11 +390,17 @@ impl Out {
         for part in [parts.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
             head.extend_from_slice(part.as_bytes());
         }
-        for (name, value) in &parts.headers {
+        let (chunked, length) = (header::TRANSFER_ENCODING, header::CONTENT_LENGTH);
+        for (name, value) in parts.headers.iter().filter(|(name, _)| source.is_some() || **name != chunked) {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");
             head.extend_from_slice(value.as_bytes());
             head.extend_from_slice(b"\r\n");
+        }
+        let unsaid = parts.headers.contains_key(&chunked) || !whole.is_empty() && !parts.headers.contains_key(length);
+        if source.is_none() && unsaid {
+            // A body that is at hand goes with its length, and never in chunks that nobody makes.
+            head.extend_from_slice(format!("content-length: {}\r\n", whole.len()).as_bytes());
         }
         if parts.headers.contains_key(header::TE) {
             // A field of this hop alone, which says so (RFC 9110 section 10.1.4).
@@ -457,6 +463,10 @@ impl Out {
                     let of_body = (written - of_head).min(self.body.len());
                     self.body.advance(of_body);
                     self.tail = self.tail.get(written - of_head - of_body..).unwrap_or_default();
+                    if self.body.is_empty() {
+                        // Even an empty slice keeps its buffer, and the connection may be kept for long.
+                        self.body = Bytes::new();
+                    }
                 }
                 Poll::Ready(Err(e)) => self.failed = Some(e),
                 Poll::Pending => return,
@@ -673,6 +683,43 @@ mod tests {
         for (said, pieces) in [("6", &["hel", "lo"][..]), ("4", &["hel", "lo"])] {
             let failed = flowing("POST", ("content-length", said), pieces).await;
             assert!(failed.unwrap_err().contains("than its head said"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_let_go_once_it_was_sent() {
+        let (mut link, mut replica) = pair().await;
+        let whole = Bytes::from(vec![b'x'; 64 * 1024]);
+        let request = Request::post("/").header("content-length", whole.len()).body(Outgoing::Whole(whole.clone()));
+        let answering = async {
+            let mut seen = Vec::new();
+            while seen.iter().filter(|byte| **byte == b'x').count() < whole.len() {
+                replica.read_buf(&mut seen).await.unwrap();
+            }
+            replica.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        };
+        let (status, ()) = tokio::join!(send(&mut link, request.unwrap()), answering);
+        assert_eq!(status, Ok(204));
+        assert!(whole.is_unique(), "the connection, which may be kept, has no part of it");
+    }
+
+    #[tokio::test]
+    async fn a_body_at_hand_is_framed_by_its_length() {
+        for (body, field, sent) in [
+            ("", ("transfer-encoding", "chunked"), "content-length: 0\r\n\r\n"),
+            ("hello", ("transfer-encoding", "chunked"), "content-length: 5\r\n\r\nhello"),
+            ("hello", ("x-a", "1"), "x-a: 1\r\ncontent-length: 5\r\n\r\nhello"),
+            ("hello", ("content-length", "5"), "content-length: 5\r\n\r\nhello"),
+            ("", ("x-a", "1"), "x-a: 1\r\n\r\n"),
+        ] {
+            let (mut link, mut replica) = pair().await;
+            let request = Request::post("/").header(field.0, field.1).body(Outgoing::Whole(body.into())).unwrap();
+            replica.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            assert_eq!(send(&mut link, request).await, Ok(204));
+            drop(link);
+            let mut seen = String::new();
+            replica.read_to_string(&mut seen).await.unwrap();
+            assert_eq!(seen, format!("POST / HTTP/1.1\r\n{sent}"));
         }
     }
 
