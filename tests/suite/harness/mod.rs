@@ -19,8 +19,8 @@ pub(crate) use replica::{Answer, Replica, Seen};
 use std::future::Future;
 use std::time::Duration;
 
-/// Fails rather than hang.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Fails rather than hang; long, for what waits with growing pauses takes its time on a machine that is busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for something that has to come.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
