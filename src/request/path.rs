@@ -1,6 +1,7 @@
 //! The target's one reading, and the policy on those that have two.
 //!
-//! **Policy**, for the path (the query is opaque here: it is forwarded as it came, and the rules read it):
+//! **Policy**, for the path (the query is opaque here: it is forwarded as it came, but for `"`, `<` and `>`, which no URI
+//! has and browsers encode, and the rules read it):
 //!
 //! | in the path | for routing and policy | forwarded |
 //! |---|---|---|
@@ -9,6 +10,7 @@
 //! | `//` | one slash | as it came |
 //! | `;x` at a segment's end (section 3.3) | left out | as it came |
 //! | `%2f`; `\` and `%5c` | a slash | as it came; a raw `\` as `%5C` |
+//! | `"`, `<`, `>`, `^`, `` ` ``, `{`, `}` raw, which no URI has (RFC 3986 appendix A) | themselves | encoded |
 //! | any other triplet | decoded once; what is then no UTF-8 reads U+FFFD | as it came |
 //! | a dot segment that only appears by the three rows above: `..%2f`, `..%5c`, `..;` | **400** | |
 //! | `%00`; a `%` without two hex digits; overlong UTF-8 (`%c0%ae`) | **400** | |
@@ -68,7 +70,9 @@ impl Target {
         let canonical = canonicalise(&normal)?;
         let canonical = (canonical.as_bytes() != path).then(|| canonical.into_owned().into());
         let forward_path = normal.len();
-        let forward = (*normal != *path).then(|| [&*normal, query].concat().into());
+        let encoded = encode(query, |b| matches!(b, b'"' | b'<' | b'>'));
+        let as_it_came = *normal == *path && matches!(encoded, Cow::Borrowed(_));
+        let forward = (!as_it_came).then(|| [&*normal, &*encoded].concat().into());
         Ok(Self { raw: raw.into(), path: start..start + length, canonical, forward, forward_path })
     }
 
@@ -116,13 +120,30 @@ impl Target {
     }
 }
 
-/// The path to forward: unreserved triplets decoded, backslashes encoded, dot segments resolved.
+/// `text` with the bytes that `must` be so as triplets.
+fn encode(text: &[u8], must: impl Fn(u8) -> bool) -> Cow<'_, [u8]> {
+    if !text.iter().any(|b| must(*b)) {
+        return Cow::Borrowed(text);
+    }
+    let digit = |nibble: u8| b"0123456789ABCDEF".get(usize::from(nibble)).copied().unwrap_or(b'0');
+    let mut out = Vec::with_capacity(text.len() + 8);
+    for byte in text {
+        if must(*byte) {
+            out.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+        } else {
+            out.push(*byte);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The path to forward: unreserved triplets decoded, what no URI has encoded, dot segments resolved.
 fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, &'static str> {
     if path.is_empty() {
         return Ok(Cow::Borrowed(b"/")); // RFC 9110 section 4.2.3
     }
     let mut out = Cow::Borrowed(path);
-    if path.iter().any(|b| matches!(b, b'%' | b'\\')) {
+    if path.contains(&b'%') {
         let mut decoded = Vec::with_capacity(path.len() + 2);
         let mut rest = path;
         while let Some((byte, tail)) = rest.split_first() {
@@ -138,11 +159,13 @@ fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, &'static str> {
                     rest = after;
                 }
                 (b'%', _) => return Err("percent sign without two hex digits in the path"),
-                (b'\\', _) => decoded.extend(b"%5C"),
                 _ => decoded.push(*byte),
             }
         }
         out = Cow::Owned(decoded);
+    }
+    if let Cow::Owned(encoded) = encode(&out, |b| matches!(b, b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'}')) {
+        out = Cow::Owned(encoded);
     }
     if out.split(|b| *b == b'/').any(|segment| matches!(segment, b"." | b"..")) {
         out = Cow::Owned(without_dots(&out));
@@ -272,6 +295,8 @@ mod tests {
             ("/a%20b%0ac", "/a b\nc", "/a%20b%0ac"),
             ("/a%3Fb%23", "/a?b#", "/a%3Fb%23"),
             ("/p?a=1?b=%zz&c=\\..\\", "/p", "/p?a=1?b=%zz&c=\\..\\"),
+            ("/p?q=<\"'>{}|^`", "/p", "/p?q=%3C%22'%3E{}|^`"),
+            ("/<\"a`{b}>^|", "/<\"a`{b}>^|", "/%3C%22a%60%7Bb%7D%3E%5E|"),
             ("/p?", "/p", "/p?"),
             ("http://a.test", "/", "/"),
             ("http://a.test?q=1", "/", "/?q=1"),
@@ -335,6 +360,19 @@ mod tests {
             let spell = |(c, e): (char, bool)| if e { format!("%{:02x}", u32::from(c)) } else { c.to_string() };
             text.chars().zip(encode).map(spell).collect()
         })
+    }
+
+    /// Whatever a client writes, what is forwarded is a target that can be written down: none is lost on the way.
+    #[test]
+    fn what_is_forwarded_is_a_target_of_a_uri() {
+        for byte in (b'!'..=b'~').filter(|b| *b != b'#') {
+            for around in ["/a?a", "/aXb", "/?X=X", "/a/X/?X"] {
+                let raw = around.replace(['X'], &char::from(byte).to_string());
+                let Ok(target) = Target::read(raw.as_bytes(), false) else { continue };
+                let written = http::uri::PathAndQuery::try_from(target.forward());
+                assert!(written.is_ok_and(|written| written.as_str().as_bytes() == target.forward()), "{raw}");
+            }
+        }
     }
 
     proptest! {
