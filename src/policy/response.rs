@@ -5,7 +5,7 @@
 
 use crate::fault::Fault;
 use crate::units::{self, Span};
-use http::header::{HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -88,16 +88,6 @@ impl ResponseFields {
         let hsts = self.hsts.as_ref().filter(|_| secure).map(|value| (&STRICT_TRANSPORT_SECURITY, value));
         hsts.into_iter().chain(self.set.iter().map(|(name, value)| (name, value)))
     }
-
-    /// Does both to a map of fields.
-    pub fn apply(&self, headers: &mut HeaderMap, secure: bool) {
-        for name in &self.removed {
-            headers.remove(name);
-        }
-        for (name, value) in self.set(secure) {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
 }
 
 /// Whether a field says how a message is framed, carried or cached, or is the gate's own.
@@ -138,6 +128,7 @@ fn is_ours(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::HeaderMap;
 
     fn build(toml: &str) -> Result<ResponseFields, String> {
         let settings = toml::from_str(toml).unwrap();
@@ -158,7 +149,8 @@ mod tests {
             {
                 headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
-            fields.apply(&mut headers, secure);
+            fields.removed().iter().for_each(|name| drop(headers.remove(name)));
+            fields.set(secure).for_each(|(name, value)| drop(headers.insert(name.clone(), value.clone())));
             assert!(!headers.contains_key("server"));
             assert_eq!(headers.get_all("x-content-type-options").iter().collect::<Vec<_>>(), ["nosniff"]);
             let hsts = headers.get(STRICT_TRANSPORT_SECURITY).map(|value| value.to_str().unwrap());

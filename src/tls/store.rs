@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, SignatureScheme};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -266,25 +266,39 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
-/// Reads one pair and checks what can be checked without a client.
-pub(super) fn load(pair: &Pair, place: &str, now: SystemTime) -> Result<Loaded, Vec<Fault>> {
+/// Certificates of a file, each with the line it begins on.
+type Chain = Vec<(usize, CertificateDer<'static>)>;
+
+/// Reads the two files of a pair.
+fn read(pair: &Pair, place: &str) -> Result<(Chain, PrivateKeyDer<'static>), Vec<Fault>> {
     let chain = pem::chain(&pair.cert, &format!("{place}.cert"));
     let key = pem::private_key(&pair.key, &format!("{place}.key"));
-    let (chain, key) = match (chain, key) {
-        (Ok(chain), Ok(key)) => (chain, key),
-        (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
-    };
-    let mut faults = Vec::new();
+    match (chain, key) {
+        (Ok(chain), Ok(key)) => Ok((chain, key)),
+        (chain, key) => Err([chain.err(), key.err()].into_iter().flatten().collect()),
+    }
+}
+
+/// The certificates of a chain, read; those that are none are faults.
+fn parse<'a>(path: &Path, chain: &'a Chain, faults: &mut Vec<Fault>) -> Vec<(usize, X509Certificate<'a>)> {
     let mut parsed = Vec::with_capacity(chain.len());
-    for (line, der) in &chain {
+    for (line, der) in chain {
         match X509Certificate::from_der(der) {
             Ok(([], certificate)) => parsed.push((*line, certificate)),
             _ => {
                 let mend = "copy the file anew from where it was issued";
-                faults.push(Fault::file(&pair.cert, (*line, 0), "", "this is not an X.509 certificate", mend));
+                faults.push(Fault::file(path, (*line, 0), "", "this is not an X.509 certificate", mend));
             }
         }
     }
+    parsed
+}
+
+/// Reads one pair and checks what can be checked without a client.
+pub(super) fn load(pair: &Pair, place: &str, now: SystemTime) -> Result<Loaded, Vec<Fault>> {
+    let (chain, key) = read(pair, place)?;
+    let mut faults = Vec::new();
+    let parsed = parse(&pair.cert, &chain, &mut faults);
     let Some((leaf_line, leaf)) = parsed.first().filter(|_| faults.is_empty()) else { return Err(faults) };
     let mut warnings = Vec::new();
     check_order(&pair.cert, &parsed, &mut faults);
@@ -333,23 +347,9 @@ pub(super) fn load_client(
     now: SystemTime,
     warnings: &mut Vec<Fault>,
 ) -> Result<CertifiedKey, Vec<Fault>> {
-    let chain = pem::chain(&pair.cert, &format!("{place}.cert"));
-    let key = pem::private_key(&pair.key, &format!("{place}.key"));
-    let (chain, key) = match (chain, key) {
-        (Ok(chain), Ok(key)) => (chain, key),
-        (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
-    };
+    let (chain, key) = read(pair, place)?;
     let mut faults = Vec::new();
-    let mut parsed = Vec::with_capacity(chain.len());
-    for (line, der) in &chain {
-        match X509Certificate::from_der(der) {
-            Ok(([], certificate)) => parsed.push((*line, certificate)),
-            _ => {
-                let mend = "copy the file anew from where it was issued";
-                faults.push(Fault::file(&pair.cert, (*line, 0), "", "this is not an X.509 certificate", mend));
-            }
-        }
-    }
+    let parsed = parse(&pair.cert, &chain, &mut faults);
     check_order(&pair.cert, &parsed, &mut faults);
     check_dates(&pair.cert, &parsed, now, &mut faults, warnings);
     warnings.extend(readable_by_others(&pair.key));
@@ -366,7 +366,7 @@ pub(super) fn load_client(
 /// Joins chain and key, or says why they are no pair.
 fn certified(
     chain: Vec<CertificateDer<'static>>,
-    key: rustls_pki_types::PrivateKeyDer<'static>,
+    key: PrivateKeyDer<'static>,
     pair: &Pair,
     lines: &[(usize, CertificateDer<'static>)],
 ) -> Result<CertifiedKey, Fault> {

@@ -13,6 +13,17 @@ const GET: &[(&[u8], &[u8])] = &[
     (b"user-agent", b"suite"),
 ];
 
+/// Waits until no client is connected over TLS; the most memory seen meanwhile, in KiB.
+async fn most_until_let_go(gate: &Gate) -> u64 {
+    let mut most = 0;
+    until("all to be let go", async || {
+        most = most.max(gate.memory("VmRSS"));
+        gate.metric("gatehouse_connections{listener=\"tls\"}").await == 0.0
+    })
+    .await;
+    most
+}
+
 async fn still_serves(gate: &Gate) {
     assert_eq!(H1::tls(gate.tls).await.get("/", "").await.status, 200, "the next client");
 }
@@ -93,13 +104,7 @@ async fn who_reads_nothing_costs_little_and_is_let_go() {
         deaf.push(h1);
     }
     until("all to be asked for", async || replica.seen().iter().filter(|s| s.target() == "/large").count() == 10).await;
-    let mut most = 0;
-    until("all to be let go", async || {
-        most = most.max(gate.memory("VmRSS"));
-        gate.metric("gatehouse_connections{listener=\"tls\"}").await == 0.0
-    })
-    .await;
-    let grown = most.saturating_sub(before) / 1024;
+    let grown = most_until_let_go(&gate).await.saturating_sub(before) / 1024;
     println!("ten deaf readers of 64 MiB each: {grown} MiB more");
     assert!(grown < 64, "{grown} MiB");
     still_serves(&gate).await;
@@ -253,13 +258,7 @@ async fn http2_readers_that_open_no_window_hold_little_and_are_let_go() {
         for i in 0..100u32 {
             client.headers(2 * i + 1, &large, true).await.unwrap();
         }
-        let mut most = 0;
-        until("all to be let go", async || {
-            most = most.max(gate.memory("VmRSS"));
-            gate.metric("gatehouse_connections{listener=\"tls\"}").await == 0.0
-        })
-        .await;
-        let grown = most.saturating_sub(before) / 1024;
+        let grown = most_until_let_go(&gate).await.saturating_sub(before) / 1024;
         println!("a hundred streams of 4 MiB without a window: {grown} MiB more, {cache:?}");
         // Of a few streams the window that is judged and what the rules made of it; of the others what is under way.
         assert!(grown < 256, "{grown} MiB, {cache:?}");

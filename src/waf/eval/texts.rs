@@ -44,15 +44,6 @@ enum Stored {
     Own(Vec<u8>),
 }
 
-impl Stored {
-    fn len(&self) -> usize {
-        match self {
-            Self::Shared(_, start, end) => end.saturating_sub(*start) as usize,
-            Self::Own(bytes) => bytes.len(),
-        }
-    }
-}
-
 /// All that is known of a text; no larger than what a processor fetches at once.
 #[derive(Debug)]
 struct Text {
@@ -231,16 +222,8 @@ impl Texts {
     /// One of the latest texts with these bytes. What is made of one value comes in a row, and long texts made of two are
     /// hardly ever the same.
     fn latest(&self, bytes: &[u8]) -> Option<TextId> {
-        let number = self.texts.iter().rev().take(LATEST).position(|text| text.stored.len() == bytes.len());
-        let mut back = number?;
-        loop {
-            let id = TextId(u32::try_from(self.texts.len() - 1 - back).ok()?);
-            if self.get(id) == bytes {
-                return Some(id);
-            }
-            let mut older = self.texts.iter().rev().take(LATEST).skip(back + 1);
-            back += 1 + older.position(|text| text.stored.len() == bytes.len())?;
-        }
+        let numbers = (self.texts.len().saturating_sub(LATEST)..self.texts.len()).rev();
+        numbers.filter_map(|n| u32::try_from(n).ok().map(TextId)).find(|id| self.get(*id) == bytes)
     }
 }
 
